@@ -1,0 +1,105 @@
+"""The decoder: features to distributions over observations."""
+
+import jax
+import jax.numpy as jnp
+import ninjax as nj
+
+from embodied.jax import dists, heads, layers, ops
+
+from . import encoder
+
+f32 = jnp.float32
+
+
+class Decoder(nj.Module):
+    """Vectors through an MLP and one head per key, images through a transposed CNN."""
+
+    depth: int = 64
+    mults: tuple = (2, 3, 4, 4)
+    layers: int = 3
+    units: int = 1024
+    act: str = 'silu'
+    norm: str = 'rms'
+    outscale: float = 1.0
+    winit: str = 'trunc_normal_in'
+    outer: bool = False
+    kernel: int = 5
+    bspace: int = 8
+    strided: bool = False
+
+    def __init__(self, obs_space):
+        self.vectors, self.images = encoder.split_spaces(obs_space)
+        if self.images:
+            stages = len(self.mults) - self.outer
+            self.small, self.channels = encoder.resolution(self.images, stages)
+            if self.depth * self.mults[-1] % self.bspace:
+                raise ValueError(
+                    f'depth {self.depth} times the last of mults {self.mults} must be divisible '
+                    f'by bspace {self.bspace}.'
+                )
+
+    def __call__(self, feat, bdims):
+        """Features (*batch, ...) to a distribution per key over (*batch, *space.shape).
+
+        The target of an image is its value / 255.
+        """
+        deter, stoch = feat['deter'], ops.flat(feat['stoch'], 2)
+        recons = {}
+        if self.vectors:
+            # Opposite order of the feature that the heads see.
+            recons.update(self._vectors(jnp.concatenate([stoch, deter], -1)))
+        if self.images:
+            batch = deter.shape[:bdims]
+            join = lambda x: x.reshape(-1, x.shape[-1])
+            x = self._images(join(deter), join(stoch))
+            recons.update(self._split(x.reshape(*batch, *x.shape[1:])))
+        return recons
+
+    def _vectors(self, x):
+        kw = {'act': self.act, 'norm': self.norm, 'winit': self.winit}
+        x = self.sub('mlp', layers.MLP, self.layers, self.units, **kw)(x)
+        outputs = {k: 'categorical' if s.discrete else 'symlog_mse' for k, s in self.vectors.items()}
+        kw = {'winit': self.winit, 'outscale': self.outscale}
+        return self.sub('vec', heads.DictHead, self.vectors, outputs, **kw)(x)
+
+    def _images(self, deter, stoch):
+        x = self._spatial(deter, stoch)
+        for i in reversed(range(len(self.mults) - 1)):
+            x = self._upsample(f'conv{i}', x, self.depth * self.mults[i])
+            x = self._norm_act(f'conv{i}', x)
+        kw = {'outscale': self.outscale}
+        x = self._upsample('imgout', x, self.channels, double=not self.outer, **kw)
+        return jax.nn.sigmoid(f32(x))
+
+    def _spatial(self, deter, stoch):
+        """The smallest feature map (B, h, w, c), from deter by blocks and from stoch."""
+        (h, w), c, g = self.small, self.depth * self.mults[-1], self.bspace
+        kw = {'winit': self.winit}
+        x0 = self.sub('sp0', layers.BlockLinear, h * w * c, g, **kw)(deter)
+        x0 = x0.reshape(-1, g, h, w, c // g).transpose(0, 2, 3, 1, 4).reshape(-1, h, w, c)
+        x1 = self.sub('sp1', layers.Linear, 2 * self.units, **kw)(stoch)
+        x1 = self._norm_act('sp1', x1)
+        x1 = self.sub('sp2', layers.Linear, (h, w, c), **kw)(x1)
+        return self._norm_act('sp', x0 + x1)
+
+    def _upsample(self, name, x, depth, double=True, **kw):
+        """Twice the resolution and a convolution, or a transposed one if `strided`."""
+        kw = {'winit': self.winit, **kw}
+        if double and self.strided:
+            kw['transp'] = True
+            return self.sub(name, layers.Conv2D, depth, self.kernel, 2, **kw)(x)
+        if double:
+            x = x.repeat(2, -2).repeat(2, -3)
+        return self.sub(name, layers.Conv2D, depth, self.kernel, **kw)(x)
+
+    def _split(self, x):
+        """One distribution per camera, in the order of the observation space."""
+        recons, start = {}, 0
+        for key, space in self.images.items():
+            part = x[..., start : start + space.shape[-1]]
+            recons[key] = dists.Agg(dists.MSE(part), 3)
+            start += space.shape[-1]
+        return recons
+
+    def _norm_act(self, name, x):
+        return layers.act(self.act)(self.sub(f'{name}norm', layers.Norm, self.norm)(x))

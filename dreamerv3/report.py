@@ -1,0 +1,81 @@
+"""What is looked at now and then: losses on a batch, gradient norms per loss, open-loop videos."""
+
+import jax.numpy as jnp
+import optax
+
+from embodied.jax import optim
+
+from . import context
+
+ROWS = 6
+BORDER = 2
+PAUSE = 10
+
+
+def report(agent, carry, data):
+    """Metrics of a batch (B, K + T, ...), without learning from it. Returns carry and metrics."""
+    state, data, prevact = context.apply(carry, data, agent.config.replay_context)
+    start = state
+    _, (state, _, _, metrics) = agent.loss(state, data, prevact, training=False)
+    if agent.config.report_gradnorms:
+        metrics |= gradient_norms(agent, start, data, prevact)
+    if agent.dec.images:
+        metrics |= open_loop(agent, start, data, prevact)
+    return (state, {k: data[k][:, -1] for k in prevact}), metrics
+
+
+def gradient_norms(agent, state, data, prevact):
+    """Norm of the gradient of every loss term by itself, one backward pass each."""
+
+    def term(key, *args):
+        _, (_, _, terms, _) = agent.loss(*args, training=False)
+        return terms[key].mean(), {}
+
+    metrics = {}
+    for key in agent.terms:
+        fn = optim.value_and_grad(lambda *args, key=key: term(key, *args), agent.opt.paths)
+        _, grads, _ = fn(state, data, prevact)
+        metrics[f'gradnorm/{key}'] = optax.tree.norm(grads)
+    return metrics
+
+
+def open_loop(agent, state, data, prevact):
+    """Videos (T + pause, H, W, 3) per camera: truth, prediction and error below each other.
+
+    The first half of every row is observed (green frame), the rest imagined from the recorded
+    actions alone (red frame). Rows are side by side.
+    """
+    rows = min(ROWS, data['reward'].shape[0])
+    half = data['reward'].shape[1] // 2
+    first = lambda tree: {k: v[:rows] for k, v in tree.items()}
+    state, data, prevact = first(state), first(data), first(prevact)
+    seen = {k: v[:, :half] for k, v in data.items()}
+    tokens = agent.enc(seen, bdims=2)
+    past = {k: v[:, :half] for k, v in prevact.items()}
+    state, observed = agent.dyn.observe(state, tokens, past, seen['is_first'])
+    future = {k: v[:, half:] for k, v in prevact.items()}
+    _, imagined = agent.dyn.imagine_actions(state, future)
+    feat = {k: jnp.concatenate([observed[k], imagined[k]], 1) for k in observed}
+    recons = agent.dec(feat, bdims=2)
+    return {
+        f'openloop/{k}': video(data[k], jnp.clip(recons[k].pred() * 255, 0, 255), half)
+        for k in agent.dec.images
+    }
+
+
+def video(truth, pred, half):
+    """Frames (B, T, H, W, C) to one uint8 video (T + pause, 3 H + frame, B (W + frame), 3)."""
+    truth = truth.astype(jnp.float32)
+    error = (pred - truth + 255) / 2
+    x = jnp.concatenate([truth, pred, error], 2)
+    if x.shape[-1] == 1:
+        x = x.repeat(3, -1)
+    x = x[..., :3]
+    green, red = jnp.array([0, 255, 0.0]), jnp.array([255, 0, 0.0])
+    color = jnp.where(jnp.arange(x.shape[1])[:, None] < half, green, red)[:, None, None]
+    pad = [(0, 0), (0, 0), (BORDER, BORDER), (BORDER, BORDER), (0, 0)]
+    inside = jnp.pad(jnp.ones_like(x), pad)
+    x = jnp.where(inside > 0, jnp.pad(x, pad), color)
+    x = jnp.pad(x, [(0, 0), (0, PAUSE), (0, 0), (0, 0), (0, 0)])
+    x = x.transpose(1, 2, 0, 3, 4)
+    return x.reshape(*x.shape[:2], -1, 3).astype(jnp.uint8)

@@ -1,0 +1,228 @@
+"""A compiled agent: places a model on devices, compiles its programs and keeps its parameters.
+
+Acting and learning may use different devices. The policy acts with the parameters of the update
+before the one under way, so it never waits for the learner, and what an update produces is fetched
+when the next one has been started, so the device never waits for the host.
+"""
+
+import functools
+import pathlib
+import re
+
+import jax
+import jax.numpy as jnp
+import ninjax as nj
+import numpy as np
+
+from ..core import base, streams
+from . import device, ops, profiler
+
+# Seeds of the i-th policy call, update and report are drawn from separate sequences.
+POLICY, TRAIN, REPORT, INIT = range(4)
+
+
+class Agent(base.Agent):
+    """Runs a `Model` behind the contract of `embodied.Agent`."""
+
+    def __init__(
+        self,
+        model,
+        seed=0,
+        logdir='.',
+        compute_dtype='auto',
+        policy_devices=(0,),
+        train_devices=(0,),
+        profile=0,
+    ):
+        self.model = model
+        self.seed = seed
+        train = device.pick(train_devices, 'train_devices')
+        policy = device.pick(policy_devices, 'policy_devices')
+        self.dtype = device.dtype(compute_dtype, train)
+        self.whole, self.split = device.shardings(train)
+        self.policy_whole, self.policy_split = device.shardings(policy)
+        self.parts = {'train': len(train), 'policy': len(policy)}
+        self.counters = {'updates': 0, 'actions': 0, 'reports': 0}
+        self.profiler = profiler.Profiler(pathlib.Path(logdir).expanduser() / 'profile', profile)
+        self.waiting = None  # What the last update produced, not yet fetched.
+        self._compile()
+        self.params = self._initialize()
+        self._read_by_policy = re.compile(model.policy_keys)
+        self.sync()
+
+    @property
+    def policy_keys(self):
+        return [k for k in self.params if self._read_by_policy.search(k)]
+
+    def init_policy(self, batch_size):
+        return self._initial(batch_size, self._policy_placement(batch_size))
+
+    def init_train(self, batch_size):
+        if batch_size % self.parts['train']:
+            raise ValueError(
+                f'batch_size: {batch_size} must be divisible by the {self.parts["train"]} '
+                'devices of jax.train_devices.'
+            )
+        return self._initial(batch_size, self.split)
+
+    init_report = init_train
+
+    def policy(self, carry, obs, mode='train'):
+        obs = {k: np.asarray(v) for k, v in obs.items() if not k.startswith('log/')}
+        if self.parts['policy'] > 1:
+            obs = jax.device_put(obs, self._policy_placement(len(obs['is_first'])))
+        seed = self._seed(POLICY, 'actions')
+        carry, act, out = self._policy(self.policy_params, seed, carry, obs, mode)
+        act, out = jax.device_get((act, out))
+        return carry, act, out
+
+    def train(self, carry, data):
+        """One update, started but not waited for.
+
+        The outputs and metrics returned are those of the update before (empty at the first one).
+        """
+        self.profiler.step()
+        if self.pending is not None:
+            self.policy_params, self.pending = self.pending, None
+        seed = self._seed(TRAIN, 'updates')
+        self.params, carry, out, metrics = self._train(self.params, seed, carry, data)
+        self.pending = self._policy_copy()
+        out, metrics, self.waiting = *self.flush(), (out, metrics)
+        return carry, out, metrics
+
+    def flush(self):
+        """Outputs and metrics of the last update, if `train` has not returned them yet."""
+        out, metrics = jax.device_get(self.waiting or ({}, {}))
+        self.waiting = None
+        return out, metrics
+
+    def report(self, carry, data):
+        seed = self._seed(REPORT, 'reports')
+        carry, metrics = self._report(self.params, seed, carry, data)
+        return carry, jax.device_get(metrics)
+
+    def stream(self, source):
+        return streams.Map(source, self._place)
+
+    def sync(self):
+        """Let the policy act with the newest parameters."""
+        self.policy_params, self.pending = self._policy_copy(), None
+
+    def close(self):
+        self.profiler.close()
+
+    def save(self):
+        return {'params': jax.device_get(self.params), 'counters': dict(self.counters)}
+
+    def load(self, data, regex=None):
+        """Take over saved parameters; with `regex` only those whose names match, and no counters.
+
+        ValueError names parameters that are missing, unknown or of another shape.
+        """
+        new = data['params']
+        wanted = [k for k in self.params if regex is None or re.search(regex, k)]
+        if not wanted:
+            raise ValueError(f'Regex {regex!r} matches no parameter.')
+        check_params({k: self.params[k] for k in wanted}, new, complete=regex is None)
+        for key in wanted:
+            value = np.asarray(new[key], self.params[key].dtype)
+            self.params[key] = jax.device_put(value, self.whole)
+        if regex is None:
+            self.counters.update({k: int(v) for k, v in data['counters'].items()})
+        self.waiting = None
+        self.sync()
+
+    def _compile(self):
+        pure = lambda fn: self._precise(nj.pure(fn))
+        policy = pure(self.model.policy)
+        train, report = pure(self.model.train), pure(self.model.report)
+
+        def policy_program(params, seed, carry, obs, mode):
+            _, (carry, act, out) = policy(params, carry, obs, mode, seed=seed)
+            return carry, act, out
+
+        def train_program(params, seed, carry, data):
+            params, (carry, out, metrics) = train(params, carry, data, seed=seed)
+            return params, carry, out, metrics
+
+        def report_program(params, seed, carry, data):
+            _, (carry, metrics) = report(params, carry, data, seed=seed)
+            return carry, metrics
+
+        placed = (self.whole, self.split, self.split, self.whole)
+        self._policy = jax.jit(policy_program, static_argnames='mode', donate_argnames='carry')
+        self._train = jax.jit(
+            train_program, donate_argnames=('params', 'carry'), out_shardings=placed
+        )
+        self._report = jax.jit(report_program, out_shardings=(self.split, self.whole))
+        self._copy = jax.jit(lambda tree: jax.tree.map(jnp.copy, tree))
+
+    def _initialize(self):
+        """Create all parameters by tracing one update on zeros; nothing of it is computed."""
+        rows, steps = self.parts['train'], 4
+        zeros = lambda s: np.zeros((rows, steps, *s.shape), s.dtype)
+        spaces = {**self.model.obs_space, **self.model.act_space, **self.model.entry_space}
+        data = {k: zeros(s) for k, s in spaces.items()}
+        data['consec'] = np.zeros((rows, steps), np.int32)
+        data['stepid'] = np.zeros((rows, steps, 20), np.uint8)
+
+        def run():
+            return self.model.train(self.model.initial(rows), data)
+
+        init = nj.init(self._precise(nj.pure(run)), out_shardings=self.whole)
+        return dict(init({}, seed=self._seed(INIT)))
+
+    def _initial(self, batch_size, placement):
+        with ops.precision(self.dtype):
+            return jax.device_put(self.model.initial(batch_size), placement)
+
+    def _precise(self, fn):
+        """`fn` traced with the compute type of this agent."""
+
+        @functools.wraps(fn)
+        def wrapper(*args, **kwargs):
+            with ops.precision(self.dtype):
+                return fn(*args, **kwargs)
+
+        wrapper._is_pure = True
+        return wrapper
+
+    def _policy_copy(self):
+        """Own buffers: those of the learner are given up with the next update."""
+        params = self._copy({k: self.params[k] for k in self.policy_keys})
+        if self.policy_whole == self.whole:
+            return params
+        return jax.device_put(params, self.policy_whole)
+
+    def _policy_placement(self, batch_size):
+        return self.policy_whole if batch_size % self.parts['policy'] else self.policy_split
+
+    def _place(self, data):
+        data = {k: v for k, v in data.items() if not k.startswith('log/')}
+        return jax.device_put(data, self.split)
+
+    def _seed(self, sequence, counter=None):
+        """Two uint32 for the next program of a sequence."""
+        index = self.counters[counter] if counter else 0
+        if counter:
+            self.counters[counter] += 1
+        rng = np.random.default_rng([self.seed, sequence, index])
+        return rng.integers(0, 2**32, 2, np.uint32)
+
+
+def check_params(old, new, complete=True):
+    """ValueError unless `new` has every parameter of `old` with the same shape (and no others)."""
+    missing = sorted(old.keys() - new.keys())
+    unknown = sorted(new.keys() - old.keys()) if complete else []
+    shapes = [
+        f'{k} {tuple(np.shape(new[k]))} instead of {tuple(old[k].shape)}'
+        for k in sorted(old.keys() & new.keys())
+        if tuple(np.shape(new[k])) != tuple(old[k].shape)
+    ]
+    problems = []
+    for name, keys in (('missing', missing), ('unknown', unknown), ('of another shape', shapes)):
+        if keys:
+            more = f' and {len(keys) - 4} more' if len(keys) > 4 else ''
+            problems.append(f'{len(keys)} {name}: {", ".join(keys[:4])}{more}')
+    if problems:
+        raise ValueError('Parameters do not fit this agent: ' + '; '.join(problems) + '.')

@@ -1,0 +1,68 @@
+"""Which devices JAX runs on, and how it is set up. Call `setup` before anything touches a device."""
+
+import os
+import pathlib
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import NamedSharding, PartitionSpec, SingleDeviceSharding
+
+
+def setup(
+    platform='auto', mock_devices=0, prealloc=True, jit=True, debug=False, cache='auto'
+):
+    """Configure JAX for this process.
+
+    platform      auto (an accelerator if there is one, else cpu), cpu, cuda, tpu
+    mock_devices  split the CPU into so many devices, to try sharding without an accelerator
+    prealloc      let XLA take most of the GPU's memory at once
+    jit           compile; without, programs run operation by operation (slow, for debugging)
+    debug         stop at the first NaN that a program produces (slow)
+    cache         folder of compiled programs; auto is a folder of the user, off is none
+    """
+    if platform != 'auto':
+        jax.config.update('jax_platforms', {'cuda': 'cuda,cpu'}.get(platform, platform))
+    if mock_devices:
+        jax.config.update('jax_num_cpu_devices', mock_devices)
+    os.environ.setdefault('XLA_PYTHON_CLIENT_PREALLOCATE', str(bool(prealloc)).lower())
+    jax.config.update('jax_disable_jit', not jit)
+    jax.config.update('jax_debug_nans', bool(debug))
+    if cache != 'off':
+        folder = cache_folder() if cache == 'auto' else pathlib.Path(cache).expanduser()
+        jax.config.update('jax_compilation_cache_dir', str(folder))
+        jax.config.update('jax_persistent_cache_min_compile_time_secs', 0.5)
+
+
+def cache_folder():
+    """`$XDG_CACHE_HOME` or `~/.cache`, then `embodied/jax`."""
+    base = os.environ.get('XDG_CACHE_HOME') or pathlib.Path.home() / '.cache'
+    return pathlib.Path(base) / 'embodied' / 'jax'
+
+
+def dtype(name, devices):
+    """Compute type by name; `auto` is float32 on CPU, where bfloat16 is slow, else bfloat16."""
+    if name == 'auto':
+        name = 'float32' if devices[0].platform == 'cpu' else 'bfloat16'
+    return {'float32': jnp.float32, 'bfloat16': jnp.bfloat16}[name]
+
+
+def pick(indices, key):
+    """Devices by index among the local ones; `key` is the option to name in the error."""
+    devices = jax.local_devices()
+    for index in indices:
+        if not 0 <= index < len(devices):
+            raise ValueError(
+                f'jax.{key}: there is no device {index}, only 0 to {len(devices) - 1} '
+                f'({devices[0].platform}).'
+            )
+    return [devices[i] for i in indices]
+
+
+def shardings(devices):
+    """Placements for what every device holds whole, and for what is split over axis 0."""
+    if len(devices) == 1:
+        single = SingleDeviceSharding(devices[0])
+        return single, single
+    mesh = jax.sharding.Mesh(np.array(devices), ('batch',))
+    return NamedSharding(mesh, PartitionSpec()), NamedSharding(mesh, PartitionSpec('batch'))

@@ -1,0 +1,242 @@
+"""Layers: linear, block-diagonal linear, convolution, normalisation, MLP, and dicts to vectors.
+
+Activations have the compute type, parameters and statistics float32. Names and shapes of parameters
+are those of the official program, so that its checkpoints fit.
+"""
+
+import functools
+import math
+import re
+
+import jax
+import jax.numpy as jnp
+import ninjax as nj
+import numpy as np
+
+from . import ops
+
+f32 = jnp.float32
+
+
+def act(name):
+    """Activation by name; `swiglu` halves the last axis, `gelu` is the tanh approximation."""
+    if name == 'none':
+        return lambda x: x
+    if name == 'mish':
+        return lambda x: x * jnp.tanh(jax.nn.softplus(x))
+    if name == 'relu2':
+        return lambda x: jnp.square(jax.nn.relu(x))
+    if name == 'swiglu':
+        return lambda x: jax.nn.silu(x[..., : x.shape[-1] // 2]) * x[..., x.shape[-1] // 2 :]
+    if name in ('tanh', 'sigmoid', 'silu', 'gelu', 'relu', 'elu', 'softplus'):
+        return getattr(jax.nn, name)
+    raise ValueError(f'Unknown activation {name!r}.')
+
+
+def fans(shape, fan):
+    """Fan of a kernel (..., i, o): `in` i * prod(...), `out` o * prod(...), `avg` their mean."""
+    space = math.prod(shape[:-2])
+    fan_in, fan_out = space * shape[-2], space * shape[-1]
+    return {'in': fan_in, 'out': fan_out, 'avg': (fan_in + fan_out) / 2}[fan]
+
+
+def initializer(name):
+    """Kernel initialiser `<dist>_<fan>` with dist trunc_normal|normal|uniform, or `zeros`.
+
+    trunc_normal draws a standard normal on [-2, 2] times 1.1368 sqrt(1 / fan), which has standard
+    deviation sqrt(1 / fan), as has normal. uniform draws from +-sqrt(1 / fan).
+    """
+    if name == 'zeros':
+        return lambda shape: jnp.zeros(shape, f32)
+    dist, fan = name.rsplit('_', 1)
+
+    def init(shape):
+        scale = math.sqrt(1 / fans(shape, fan))
+        if dist == 'trunc_normal':
+            return 1.1368 * scale * jax.random.truncated_normal(nj.seed(), -2, 2, shape, f32)
+        if dist == 'normal':
+            return scale * jax.random.normal(nj.seed(), shape, f32)
+        if dist == 'uniform':
+            return jax.random.uniform(nj.seed(), shape, f32, -scale, scale)
+        raise ValueError(f'Unknown initialiser {name!r}.')
+
+    return init
+
+
+class Kernel(nj.Module):
+    """Base of layers with a kernel and a bias.
+
+    Fields are not inherited in ninjax: each layer declares `bias`, `winit` and `outscale` itself.
+    """
+
+    def kernel(self, shape, dtype):
+        make = lambda: self.outscale * initializer(self.winit)(shape)
+        return self.value('kernel', make).astype(dtype)
+
+    def shift(self, x):
+        if not self.bias:
+            return x
+        return x + self.value('bias', jnp.zeros, x.shape[-1:], f32).astype(x.dtype)
+
+
+class Linear(Kernel):
+    """y = x W + b, (..., in) -> (..., *units); the kernel is (in, prod(units))."""
+
+    bias: bool = True
+    winit: str = 'trunc_normal_in'
+    outscale: float = 1.0
+
+    def __init__(self, units):
+        self.units = (units,) if isinstance(units, (int, np.integer)) else tuple(units)
+
+    def __call__(self, x):
+        size = math.prod(self.units)
+        x = self.shift(x @ self.kernel((x.shape[-1], size), x.dtype))
+        return x.reshape(x.shape[:-1] + self.units)
+
+
+class BlockLinear(Kernel):
+    """Block-diagonal linear: input slice i of `blocks` maps to output slice i.
+
+    The kernel is (blocks, in / blocks, units / blocks). Its fan is that of the whole input.
+    """
+
+    bias: bool = True
+    winit: str = 'trunc_normal_in'
+    outscale: float = 1.0
+
+    def __init__(self, units, blocks):
+        if units % blocks:
+            raise ValueError(f'units {units} must be divisible by blocks {blocks}.')
+        self.units = units
+        self.blocks = blocks
+
+    def __call__(self, x):
+        if x.shape[-1] % self.blocks:
+            raise ValueError(f'width {x.shape[-1]} must be divisible by blocks {self.blocks}.')
+        shape = (self.blocks, x.shape[-1] // self.blocks, self.units // self.blocks)
+        x = x.reshape(x.shape[:-1] + shape[:2])
+        x = jnp.einsum('...gi,gio->...go', x, self.kernel(shape, x.dtype))
+        return self.shift(ops.flat(x, 2))
+
+
+class Conv2D(Kernel):
+    """Convolution (B, H, W, C) -> (B, H', W', depth) with kernel (k, k, C / groups, depth).
+
+    `transp` inserts zeros, so that input pixel i lands at s i + s - 1 of a grid s times as large,
+    and convolves with stride 1. It is not the gradient of a strided convolution.
+    """
+
+    bias: bool = True
+    winit: str = 'trunc_normal_in'
+    outscale: float = 1.0
+    transp: bool = False
+    groups: int = 1
+    pad: str = 'same'
+
+    def __init__(self, depth, kernel, stride=1):
+        self.depth = depth
+        self.size = kernel
+        self.stride = stride
+
+    def __call__(self, x):
+        shape = (self.size, self.size, x.shape[-1] // self.groups, self.depth)
+        kernel = self.kernel(shape, x.dtype)
+        conv = functools.partial(
+            jax.lax.conv_general_dilated,
+            dimension_numbers=('NHWC', 'HWIO', 'NHWC'),
+            feature_group_count=self.groups,
+        )
+        if self.transp:
+            before, after = (self.size - 1) // 2, self.size // 2
+            pads = [(before + self.stride - 1, after)] * 2
+            x = conv(x, kernel, (1, 1), pads, lhs_dilation=(self.stride,) * 2)
+        else:
+            x = conv(x, kernel, (self.stride,) * 2, self.pad.upper())
+        return self.shift(x)
+
+
+class Norm(nj.Module):
+    """Normalise the last axis, statistics in float32.
+
+    rms: x / sqrt(mean(x^2) + eps) * scale; layer: (x - mean) / sqrt(var + eps) * scale + shift;
+    none: x. The name may carry another eps than 1e-4: `layer1em6` is layer with 1e-6.
+    """
+
+    def __init__(self, impl):
+        match = re.fullmatch(r'(none|rms|layer)(?:(\d+)em(\d+))?', impl)
+        if not match:
+            raise ValueError(f'Unknown norm {impl!r}. Allowed: none, rms, layer, rms1em6, ...')
+        self.impl = match[1]
+        self.eps = float(f'{match[2]}e-{match[3]}') if match[2] else 1e-4
+
+    def __call__(self, x):
+        if self.impl == 'none':
+            return x
+        dtype, x = x.dtype, f32(x)
+        sqrs = jnp.square(x).mean(-1, keepdims=True)
+        scale = self.value('scale', jnp.ones, x.shape[-1:], f32)
+        if self.impl == 'rms':
+            return (x * (jax.lax.rsqrt(sqrs + self.eps) * scale)).astype(dtype)
+        mean = x.mean(-1, keepdims=True)
+        var = jnp.maximum(0, sqrs - jnp.square(mean))
+        shift = self.value('shift', jnp.zeros, x.shape[-1:], f32)
+        return ((x - mean) * (jax.lax.rsqrt(var + self.eps) * scale) + shift).astype(dtype)
+
+
+class MLP(nj.Module):
+    """`layers` times linear, norm, activation: (..., in) -> (..., units)."""
+
+    act: str = 'silu'
+    norm: str = 'rms'
+    winit: str = 'trunc_normal_in'
+
+    def __init__(self, layers, units):
+        self.layers = layers
+        self.units = units
+
+    def __call__(self, x):
+        # An activation that halves its input gets twice the width.
+        width = self.units * (2 if self.act == 'swiglu' else 1)
+        for i in range(self.layers):
+            x = self.sub(f'linear{i}', Linear, width, winit=self.winit)(x)
+            x = self.sub(f'norm{i}', Norm, self.norm)(x)
+            x = act(self.act)(x)
+        return x
+
+
+class DictConcat:
+    """Dict of arrays (*batch, *space.shape) -> (*batch, width), keys in sorted order.
+
+    Continuous values are squished, discrete ones become one-hot (with each element's own number of
+    classes), every key is flattened row-major. A key with an element of -inf, or -1 in a signed
+    integer space that starts at 0 or above, is missing: it contributes zeros.
+    """
+
+    def __init__(self, spaces, squish=lambda x: x):
+        self.spaces = {k: spaces[k] for k in sorted(spaces)}
+        self.squish = squish
+
+    def __call__(self, xs):
+        return jnp.concatenate([self._one(xs[k], s) for k, s in self.spaces.items()], -1)
+
+    def _one(self, x, space):
+        ndims = len(space.shape)
+        assert x.shape[x.ndim - ndims :] == space.shape, (x.shape, space)
+        if not space.discrete:
+            x = ops.flat(f32(x), ndims)
+            keep = ~jnp.isneginf(x).any(-1, keepdims=True)
+            return ops.cast(jnp.where(keep, self.squish(jnp.where(keep, x, 0)), 0))
+        low, classes = bounds(space)
+        x = ops.flat(x, ndims).astype(jnp.int32)
+        marked = np.issubdtype(space.dtype, np.signedinteger) and (low >= 0).all()
+        keep = ~(marked & (x == -1).any(-1, keepdims=True))
+        hots = [jax.nn.one_hot(x[..., i] - low[i], n) for i, n in enumerate(classes)]
+        return ops.cast(jnp.where(keep, jnp.concatenate(hots, -1), 0))
+
+
+def bounds(space):
+    """Lowest value and number of classes of every element of a discrete space, flattened."""
+    classes = np.broadcast_to(space.classes, space.shape).reshape(-1)
+    low = np.broadcast_to(space.low, space.shape).reshape(-1).astype(np.int64)
+    return low, classes

@@ -1,0 +1,45 @@
+"""What an algorithm writes: pure functions over ninjax modules. `Agent` compiles and runs them."""
+
+import elements
+
+
+class Model:
+    """An algorithm. Its modules are made in the constructor, at the root of the name scope.
+
+    The methods run inside of compiled programs, with parameters and a seed in the ninjax context.
+    `B` is the batch and `T` is time; every carry is a tree of arrays with B in front.
+
+        carry = model.initial(B)
+        carry, act, out = model.policy(carry, obs, mode)     obs, act, out (B, ...)
+        carry, out, metrics = model.train(carry, data)       data (B, T, ...)
+        carry, metrics = model.report(carry, data)
+    """
+
+    obs_space: dict[str, elements.Space]
+    act_space: dict[str, elements.Space]
+
+    @property
+    def policy_keys(self) -> str:
+        """Regular expression of the parameters that `policy` reads."""
+        raise NotImplementedError('Return a regular expression.')
+
+    @property
+    def entry_space(self) -> dict[str, elements.Space]:
+        """Spaces of what `policy` stores in replay beside the transition, without its `log/` keys."""
+        raise NotImplementedError('Return spaces by name.')
+
+    def initial(self, batch_size: int):
+        """First carry of `policy`, `train` and `report`."""
+        raise NotImplementedError('Return a tree of arrays.')
+
+    def policy(self, carry, obs, mode):
+        """Actions for observations, in mode `train` or `eval`."""
+        raise NotImplementedError('Return carry, actions and outputs.')
+
+    def train(self, carry, data):
+        """One update. `out['replay']`, if there, goes back to replay by `stepid`."""
+        raise NotImplementedError('Return carry, outputs and metrics.')
+
+    def report(self, carry, data):
+        """Metrics of a batch, videos (T, H, W, C) among them, without an update."""
+        raise NotImplementedError('Return carry and metrics.')
