@@ -1,0 +1,55 @@
+"""What must hold between the options of the agent. Runs before JAX is imported and imports none."""
+
+
+def check(config) -> None:
+    """ValueError that names key, value and what is allowed for the first thing that cannot work."""
+    agent = config.agent
+    dynamics(agent.dyn.rssm)
+    imagination(config)
+    statistics(agent)
+    if agent.opt.schedule != 'const' and agent.opt.anneal <= agent.opt.warmup:
+        raise ValueError(
+            f'agent.opt.anneal: got {agent.opt.anneal}, allowed is more than agent.opt.warmup '
+            f'{agent.opt.warmup} for agent.opt.schedule {agent.opt.schedule}'
+        )
+    if agent.report and config.report_length < 2:
+        raise ValueError(
+            'report_length: got 1, allowed is 2 or more, half to observe and half to imagine, '
+            'or --agent.report False'
+        )
+
+
+def dynamics(rssm):
+    if rssm.deter % rssm.blocks:
+        raise ValueError(
+            f'agent.dyn.rssm.deter: got {rssm.deter}, allowed are multiples of '
+            f'agent.dyn.rssm.blocks {rssm.blocks}'
+        )
+
+
+def imagination(config):
+    agent, length = config.agent, config.batch_length
+    if agent.imag_last > length:
+        raise ValueError(
+            f'agent.imag_last: got {agent.imag_last}, allowed is at most batch_length {length}'
+        )
+    steps = agent.imag_last or length
+    if agent.repval_loss and steps < 2:
+        key = 'agent.imag_last' if agent.imag_last else 'batch_length'
+        raise ValueError(
+            f'{key}: got 1, allowed is 2 or more for the value loss on replay, '
+            'or --agent.repval_loss False'
+        )
+
+
+def statistics(agent):
+    if agent.policy.minstd > agent.policy.maxstd:
+        raise ValueError(
+            f'agent.policy.minstd: got {agent.policy.minstd}, allowed is at most '
+            f'agent.policy.maxstd {agent.policy.maxstd}'
+        )
+    if agent.retnorm.perclo >= agent.retnorm.perchi:
+        raise ValueError(
+            f'agent.retnorm.perclo: got {agent.retnorm.perclo}, allowed is less than '
+            f'agent.retnorm.perchi {agent.retnorm.perchi}'
+        )

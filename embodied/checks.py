@@ -1,0 +1,66 @@
+"""What must hold between options, whatever the agent: told in one line before anything starts."""
+
+import math
+import re
+
+from .core import hardware
+
+
+def check(config) -> None:
+    """ValueError that names key, value and remedy for the first thing that cannot work."""
+    image_sizes(config)
+    logger(config)
+    replay(config)
+    devices(config)
+    hardware.check(config.jax.platform)
+
+
+def image_sizes(config):
+    for key, value in config.flat.items():
+        if re.fullmatch(r'env\..*\.size', key) and len(value) != 2:
+            raise ValueError(f'{key}: got {list(value)}, allowed are height and width')
+
+
+def logger(config):
+    try:
+        re.compile(config.logger.filter)
+    except re.error as e:
+        raise ValueError(
+            f'logger.filter: got {config.logger.filter!r}, allowed is a regular expression: {e}'
+        ) from None
+
+
+def replay(config):
+    length = config.consec_train * config.batch_length
+    needed = config.batch_size * (length + config.replay_context)
+    if config.replay.size < needed:
+        raise ValueError(
+            f'replay.size: got {config.replay.size}, allowed is at least {needed}, one batch: '
+            'batch_size * (consec_train * batch_length + replay_context)'
+        )
+    # Reports are cut from the windows that training samples.
+    if config.consec_report * config.report_length > length:
+        raise ValueError(
+            f'report_length: got {config.report_length}, allowed is at most '
+            f'{length // config.consec_report}: consec_train * batch_length / consec_report'
+        )
+    fracs = dict(config.replay.fracs)
+    if not math.isclose(sum(fracs.values()), 1, abs_tol=1e-6):
+        raise ValueError(f'replay.fracs: got {fracs}, allowed are shares that sum to 1')
+
+
+def devices(config):
+    mocked = config.jax.mock_devices
+    for name, key, size in (
+        ('train_devices', 'batch_size', config.batch_size),
+        ('policy_devices', 'run.envs', config.run.envs),
+    ):
+        ids = config.jax[name]
+        if len(set(ids)) != len(ids):
+            raise ValueError(f'jax.{name}: got {list(ids)}, allowed is each device once')
+        if mocked and max(ids) >= mocked:
+            raise ValueError(
+                f'jax.{name}: got {list(ids)}, allowed is 0 to {mocked - 1} (jax.mock_devices)'
+            )
+        if size % len(ids):
+            raise ValueError(f'{key}: got {size}, allowed are multiples of the {len(ids)} {name}')

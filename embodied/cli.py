@@ -1,0 +1,170 @@
+"""The command line: flags to a checked config, then the run. JAX comes only with the last step.
+
+    def main():
+        cli.main('myagent.agent:make_agent', 'myagent/configs.yaml')
+
+A mistake of the user is one line on the error stream and exit code 2.
+"""
+
+import importlib
+import importlib.util
+import pathlib
+import shutil
+import sys
+import textwrap
+import traceback
+from collections.abc import Callable
+
+from . import __version__, checks, config, logdir
+from .envs import registry
+
+USAGE = """\
+Usage: {name} [--configs BLOCK ...] [--KEY VALUE] [--SECTION.KEY VALUE] ...
+
+  Blocks change options from left to right, flags come last. A block is one of
+  {blocks}
+  or the path of a saved config.yaml. A flag is --key value, --key=value, or --key 1 2 3 for a
+  list. A key with characters such as * is a regular expression: --'.*\\.units' 256
+  --help TEXT shows the options with TEXT in their name. --version shows the version.
+"""
+
+
+def main(
+    make_agent: str | Callable,
+    configs: str | pathlib.Path,
+    check: Callable | None = None,
+    argv: list[str] | None = None,
+    name: str = 'main.py',
+) -> None:
+    """Run what the arguments ask for.
+
+    make_agent   'module:function', imported when it is called first, or a function
+    configs      path of the configs.yaml
+    check        called with the config; raises ValueError for options that do not go together
+    argv         arguments, those of the process by default
+    name         of the program, for messages
+
+    SystemExit 2 after a mistake of the user.
+    """
+    make_agent = lazy(make_agent) if isinstance(make_agent, str) else make_agent
+    argv = sys.argv[1:] if argv is None else argv
+    try:
+        start(make_agent, config.Schema(configs), check, argv, name)
+    except ValueError as e:
+        if not is_message(e, make_agent):
+            raise
+        print(f'{name}: error: {" ".join(str(e).split())}', file=sys.stderr)
+        sys.exit(2)
+
+
+def start(make_agent, schema, check, argv, name):
+    if '-h' in argv or '--help' in argv:
+        words = [x for x in argv if not x.startswith('-')]
+        width = shutil.get_terminal_size((100, 24)).columns
+        print(describe(schema, name, words, min(100, max(60, width))))
+        return
+    if '--version' in argv:
+        print(f'{name} {__version__}')
+        return
+    options = configure(schema, argv, check)
+    folder = pathlib.Path(options.logdir)
+    for line in logdir.keep_config(folder, options):
+        print(line)
+    print(f'Logdir: {folder}')
+    # Only now, so that all the rest is fast and a mistake does not wait for it.
+    from . import build
+
+    build.run(options, make_agent)
+
+
+def configure(schema, argv, check=None):
+    """Config of the arguments, checked, with its logdir created."""
+    blocks, flags = parse(argv)
+    options = schema.resolve(blocks, flags)
+    checks.check(options)
+    if check:
+        check(options)
+    registry.check(options.task)
+    folder = logdir.resolve(options.logdir)
+    logdir.create(folder)
+    return options.update(logdir=str(folder))
+
+
+def parse(argv: list[str]) -> tuple[list[str], dict[str, str | list[str]]]:
+    """Arguments to names of blocks and values by key; a list where there are several."""
+    found, key = {}, None
+    for arg in argv:
+        if arg.startswith('--'):
+            key, *value = arg[2:].split('=', 1)
+            # Blocks stack, of other flags the last one counts.
+            before = found.get(key, []) if key == 'configs' else []
+            found[key] = before + value
+        elif key is None:
+            raise ValueError(f'{arg}: unexpected argument, options begin with --')
+        else:
+            found[key].append(arg)
+    for key, values in found.items():
+        if not values:
+            raise ValueError(f'{key}: needs a value, as in --{key} VALUE')
+    blocks = [x for value in found.pop('configs', []) for x in value.split(',') if x]
+    return blocks, {k: v if len(v) > 1 else v[0] for k, v in found.items()}
+
+
+def lazy(name: str) -> Callable:
+    """The function `module:function`; its module is imported by the first call."""
+    module, function = name.split(':')
+
+    def call(*args, **kwargs):
+        return getattr(importlib.import_module(module), function)(*args, **kwargs)
+
+    call.__module__ = module
+    return call
+
+
+def is_message(error: ValueError, make_agent: Callable) -> bool:
+    """Whether it was raised on purpose by the runtime or the agent, with text for the user.
+
+    Other ones come from deep inside of a library: then the traceback helps, and one line would not.
+    """
+    last = traceback.extract_tb(error.__traceback__)[-1]
+    agent = importlib.util.find_spec(make_agent.__module__.partition('.')[0])
+    homes = [pathlib.Path(__file__).parent]
+    homes += [pathlib.Path(agent.origin).parent] if agent and agent.origin else []
+    inside = any(pathlib.Path(last.filename).is_relative_to(x) for x in homes)
+    return inside and (last.line or '').startswith('raise ')
+
+
+def describe(schema, name: str, words: list[str], width: int = 80) -> str:
+    """Help: every option by section, with default, allowed values and explanation."""
+    keys = [k for k in schema.options if not words or any(x in k for x in words)]
+    if not keys:
+        raise ValueError(f'help: got {" ".join(words)!r}, allowed is a part of an option')
+    parts = []
+    if not words:
+        blocks = textwrap.fill(', '.join(schema.blocks), width - 2, subsequent_indent='  ')
+        parts.append(USAGE.format(name=name, blocks=blocks))
+    groups = {}
+    for key in keys:
+        groups.setdefault(key.rpartition('.')[0], []).append(schema.options[key])
+    for section, members in groups.items():
+        title = schema.sections.get(section, '') if section else 'general'
+        parts.append(': '.join(x for x in (section, title) if x))
+        parts += [_option(x, width) for x in members]
+        parts.append('')
+    return '\n'.join(parts)
+
+
+def _option(option, width):
+    default = option.default
+    if isinstance(default, tuple):
+        default = ' '.join(map(str, default))
+    head = f'  --{option.key} {default}'
+    if option.allowed:
+        head += f'  [{option.allowed}]'
+    # One column for the explanations, or a line of their own where the flag is too long for that.
+    column = width * 55 // 100
+    text = textwrap.wrap(option.help, width - column)
+    if len(head) > column - 2:
+        return '\n'.join([head, *(' ' * column + x for x in text)])
+    lines = [head.ljust(column) + text[0], *(' ' * column + x for x in text[1:])]
+    return '\n'.join(lines)

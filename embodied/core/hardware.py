@@ -1,0 +1,54 @@
+"""Which accelerators this machine has, told without JAX: by device files and the driver's tool."""
+
+import importlib.util
+import os
+import pathlib
+import pkgutil
+import shutil
+import subprocess
+
+
+def check(platform: str) -> None:
+    """ValueError of one line if `platform` (auto, cpu, cuda, tpu) cannot run here."""
+    remedy = 'use --jax.platform cpu or auto'
+    if platform == 'cuda' and not has_gpu():
+        raise ValueError(f"jax.platform: got 'cuda', but there is no NVIDIA GPU here, {remedy}")
+    if platform == 'cuda' and not has_plugin('cuda'):
+        raise ValueError(
+            "jax.platform: got 'cuda', but JAX is installed without it, "
+            f"pip install 'jax[cuda13]' or {remedy}"
+        )
+    if platform == 'tpu' and not has_tpu():
+        raise ValueError(f"jax.platform: got 'tpu', but there is no TPU here, {remedy}")
+
+
+def has_gpu(devices: str = '/dev') -> bool:
+    """Whether there is an NVIDIA GPU that this process may see."""
+    if os.environ.get('CUDA_VISIBLE_DEVICES', '0').strip() in ('', '-1', 'NoDevFiles'):
+        return False
+    folder = pathlib.Path(devices)
+    # The file of the first card, and the one of the Windows subsystem.
+    if any(folder.glob('nvidia[0-9]*')) or (folder / 'dxg').exists():
+        return True
+    tool = shutil.which('nvidia-smi')
+    if not tool:
+        return False
+    try:
+        # It exits with an error where it finds no driver or no card.
+        return subprocess.run([tool, '-L'], capture_output=True, timeout=10).returncode == 0
+    except (OSError, subprocess.TimeoutExpired):
+        return False
+
+
+def has_tpu(devices: str = '/dev') -> bool:
+    """Whether there is a TPU, as a device file or named by the environment."""
+    if any(pathlib.Path(devices).glob('accel[0-9]*')):
+        return True
+    return any(os.environ.get(k) for k in ('TPU_NAME', 'TPU_WORKER_ID', 'COLAB_TPU_ADDR'))
+
+
+def has_plugin(name: str) -> bool:
+    """Whether a package that teaches JAX this platform is installed."""
+    spec = importlib.util.find_spec('jax_plugins')
+    folders = list(spec.submodule_search_locations or []) if spec else []
+    return any(name in module.name for module in pkgutil.iter_modules(folders))

@@ -1,0 +1,91 @@
+"""Where metrics go: the terminal, JSON lines, scope. Outputs of an elements.Logger.
+
+An output is called with tuples (step, name, value); a value is a text or an array: a scalar, an
+image (H, W[, C]) or a video (T, H, W, C), uint8 or float in [0, 1]. One that fails is reported once
+and tried again with the next metrics; training goes on.
+"""
+
+import pathlib
+import re
+import shutil
+import sys
+
+from . import jsonl, scopes
+
+
+def make_outputs(config, logdir: str | pathlib.Path) -> list:
+    """Outputs named in the `logger` block; the terminal is always there."""
+    logdir = pathlib.Path(logdir)
+    outputs = [Safe(Terminal(config.filter))]
+    if 'jsonl' in config.outputs:
+        outputs.append(Safe(jsonl.JSONL(logdir / 'metrics.jsonl')))
+        outputs.append(Safe(jsonl.JSONL(logdir / 'scores.jsonl', '^episode/score$')))
+    if 'scope' in config.outputs:
+        outputs.append(Safe(scopes.Scope(logdir, config.fps)))
+    return outputs
+
+
+def truncate(logdir: str | pathlib.Path, step: int) -> None:
+    """Cut everything after a step from the files of all outputs.
+
+    For a run that goes on from a checkpoint, before its first write: the steps after the checkpoint
+    come again.
+    """
+    logdir = pathlib.Path(logdir)
+    for name in ('metrics.jsonl', 'scores.jsonl'):
+        jsonl.truncate(logdir / name, step)
+    scopes.truncate(logdir, step)
+
+
+class Safe:
+    """An output whose errors are one line each, told once per kind."""
+
+    def __init__(self, output, stream=None):
+        self.output = output
+        self.stream = sys.stderr if stream is None else stream
+        self.told = set()
+
+    def __call__(self, summaries):
+        try:
+            self.output(summaries)
+            self.told.clear()
+        except Exception as e:
+            text = ' '.join(f'{type(e).__name__}: {e}'.split())
+            if text not in self.told:
+                self.told.add(text)
+                name = type(self.output).__name__
+                print(f'Output {name} failed, will try again: {text}', file=self.stream, flush=True)
+
+
+class Terminal:
+    """Scalars whose name matches, in columns on a terminal, else one a line."""
+
+    def __init__(self, pattern: str = '', stream=None):
+        self.pattern = re.compile(pattern)
+        self.stream = sys.stdout if stream is None else stream
+
+    def __call__(self, summaries):
+        scalars = {
+            k: number(float(v))
+            for _, k, v in summaries
+            if not isinstance(v, str) and v.ndim == 0 and self.pattern.search(k)
+        }
+        if not scalars:
+            return
+        live = self.stream.isatty()
+        width = max(map(len, scalars)) + 1
+        cells = [f'  {k:<{width}}{v:>9}' for k, v in sorted(scalars.items())]
+        count = max(1, shutil.get_terminal_size().columns // len(cells[0])) if live else 1
+        rows = -(-len(cells) // count)
+        lines = [''.join(cells[i::rows]) for i in range(rows)]
+        # On a terminal the line of the progress may stand here.
+        head = ('\r\x1b[K' if live else '') + f'Step {max(s for s, _, _ in summaries):,}'
+        self.stream.write('\n'.join([head, *lines]) + '\n')
+        self.stream.flush()
+
+
+def number(value: float) -> str:
+    """Short text of a number: 0.123, 12.3, 1.2e+06."""
+    if value == 0 or 1e-3 <= abs(value) < 1e5:
+        return f'{value:.4g}' if abs(value) < 1000 else f'{value:.0f}'
+    return f'{value:.2e}'
