@@ -49,32 +49,41 @@ def main(
     make_agent = lazy(make_agent) if isinstance(make_agent, str) else make_agent
     argv = sys.argv[1:] if argv is None else argv
     try:
-        start(make_agent, config.Schema(configs), check, argv, name)
+        schema = config.Schema(configs)
+        if '-h' in argv or '--help' in argv:
+            words = [x for x in argv if not x.startswith('-')]
+            width = shutil.get_terminal_size((100, 24)).columns
+            print(describe(schema, name, words, min(100, max(60, width))))
+            return
+        if '--version' in argv:
+            print(f'{name} {__version__}')
+            return
+        options = configure(schema, argv, check)
     except ValueError as e:
-        if not is_message(e, make_agent):
-            raise
-        print(f'{name}: error: {" ".join(str(e).split())}', file=sys.stderr)
-        sys.exit(2)
+        fail(name, e)
+    start(options, make_agent, name)
 
 
-def start(make_agent, schema, check, argv, name):
-    if '-h' in argv or '--help' in argv:
-        words = [x for x in argv if not x.startswith('-')]
-        width = shutil.get_terminal_size((100, 24)).columns
-        print(describe(schema, name, words, min(100, max(60, width))))
-        return
-    if '--version' in argv:
-        print(f'{name} {__version__}')
-        return
-    options = configure(schema, argv, check)
+def start(options, make_agent, name):
+    """Save the config and run."""
     folder = pathlib.Path(options.logdir)
     for line in logdir.keep_config(folder, options):
         print(line)
-    print(f'Logdir: {folder}')
+    print(f'Logdir: {folder}', flush=True)
     # Only now, so that all the rest is fast and a mistake does not wait for it.
     from . import build
 
-    build.run(options, make_agent)
+    try:
+        build.run(options, make_agent)
+    except ValueError as e:
+        if not is_message(e, make_agent):
+            raise
+        fail(name, e)
+
+
+def fail(name, error):
+    print(f'{name}: error: {" ".join(str(error).split())}', file=sys.stderr)
+    sys.exit(2)
 
 
 def configure(schema, argv, check=None):

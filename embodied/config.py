@@ -154,6 +154,7 @@ def save(config: elements.Config, filename: pathlib.Path) -> None:
     """Write as YAML, whole or not at all."""
     yaml = YAML(typ='safe')
     yaml.default_flow_style = False
+    yaml.sort_base_mapping_type_on_output = False
     part = filename.with_name(filename.name + '.part')
     with part.open('w') as f:
         yaml.dump(dict(config), f)

@@ -1,0 +1,44 @@
+"""Options of the agent that do not go together."""
+
+import pathlib
+
+import pytest
+
+import dreamerv3
+from dreamerv3 import checks
+from embodied import config
+
+SCHEMA = config.Schema(pathlib.Path(dreamerv3.__file__).parent / 'configs.yaml')
+
+
+@pytest.mark.parametrize(
+    'flags, match',
+    [
+        ({'agent.dyn.rssm.deter': 100}, r'^agent.dyn.rssm.deter: got 100, .*multiples .*blocks 8$'),
+        ({'agent.imag_last': 65}, r'^agent.imag_last: got 65, allowed is at most batch_length 64$'),
+        ({'agent.imag_last': 1}, r'^agent.imag_last: got 1, allowed is 2 or more'),
+        ({'batch_length': 1}, r'^batch_length: got 1, allowed is 2 or more'),
+        ({'report_length': 1}, r'^report_length: got 1, allowed is 2 or more'),
+        ({'agent.policy.minstd': 2}, r'^agent.policy.minstd: got 2.0, allowed is at most .* 1.0$'),
+        ({'agent.retnorm.perclo': 95}, r'^agent.retnorm.perclo: got 95.0, allowed is less than'),
+        ({'agent.opt.schedule': 'linear'}, r'^agent.opt.anneal: got 0, allowed is more than'),
+    ],
+)
+def test_bad_combination_is_told(flags, match):
+    with pytest.raises(ValueError, match=match) as e:
+        checks.check(SCHEMA.resolve(flags=flags))
+    assert '\n' not in str(e.value)
+
+
+@pytest.mark.parametrize(
+    'flags',
+    [
+        {},
+        {'agent.imag_last': 64},
+        {'batch_length': 1, 'agent.repval_loss': False},
+        {'report_length': 1, 'agent.report': False},
+        {'agent.opt.schedule': 'cosine', 'agent.opt.anneal': 2000},
+    ],
+)
+def test_good_combination_passes(flags):
+    checks.check(SCHEMA.resolve(flags=flags))

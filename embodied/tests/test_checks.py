@@ -1,0 +1,58 @@
+"""Options that do not go together are told in one line with key, value and remedy."""
+
+import elements
+import pytest
+
+from embodied import checks
+from embodied.core import hardware
+
+GOOD = {
+    'batch_size': 4,
+    'batch_length': 8,
+    'report_length': 8,
+    'consec_train': 1,
+    'consec_report': 1,
+    'replay_context': 1,
+    'logger': {'filter': 'score|loss'},
+    'env': {'gym': {'size': (64, 64)}},
+    'replay': {'size': 36, 'fracs': {'uniform': 0.5, 'priority': 0.3, 'recency': 0.2}},
+    'run': {'envs': 2},
+    'jax': {
+        'platform': 'cpu',
+        'policy_devices': (0,),
+        'train_devices': (0,),
+        'mock_devices': 0,
+    },
+}
+
+
+def test_good_config_passes():
+    checks.check(elements.Config(GOOD))
+
+
+@pytest.mark.parametrize(
+    'changes, match',
+    [
+        ({'replay.size': 35}, r'^replay.size: got 35, allowed is at least 36, one batch'),
+        ({'consec_train': 2}, r'^replay.size: got 36, allowed is at least 68'),
+        ({'report_length': 9}, r'^report_length: got 9, allowed is at most 8'),
+        ({'consec_report': 2}, r'^report_length: got 8, allowed is at most 4'),
+        ({'replay.fracs.uniform': 1.0}, r'^replay.fracs: got .* sum to 1$'),
+        ({'logger.filter': 'a('}, r"^logger.filter: got 'a\(', allowed is a regular expression"),
+        ({'env.gym.size': (64,)}, r'^env.gym.size: got \[64\], allowed are height and width'),
+        ({'jax.train_devices': (0, 0)}, r'^jax.train_devices: got \[0, 0\], .*once'),
+        ({'jax.train_devices': (0, 1, 2)}, r'^batch_size: got 4, allowed are multiples of the 3'),
+        ({'jax.policy_devices': (0, 1, 2)}, r'^run.envs: got 2, allowed are multiples of the 3'),
+        ({'jax.mock_devices': 2, 'jax.train_devices': (2,)}, r'^jax.train_devices: .*0 to 1'),
+    ],
+)
+def test_bad_combination_is_told(changes, match):
+    with pytest.raises(ValueError, match=match) as e:
+        checks.check(elements.Config(GOOD).update(changes))
+    assert '\n' not in str(e.value)
+
+
+def test_missing_gpu_is_told(monkeypatch):
+    monkeypatch.setattr(hardware, 'has_gpu', lambda: False)
+    with pytest.raises(ValueError, match=r"jax.platform: got 'cuda', .*--jax.platform cpu"):
+        checks.check(elements.Config(GOOD).update({'jax.platform': 'cuda'}))

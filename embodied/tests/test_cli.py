@@ -1,0 +1,216 @@
+"""The command line up to the call of the run: arguments, mistakes, help, the saved config."""
+
+import re
+import sys
+import types
+
+import pytest
+
+import embodied
+from embodied import cli, config
+from embodied.envs import registry
+
+TEXT = r"""
+defaults:
+  task: dummy_disc  # environment
+  logdir: ~/logdir/{timestamp}  # folder of the run
+  seed: 0  # [>=0] start of random generators
+  batch_size: 2  # [>0] sequences
+  batch_length: 4  # [>0] steps
+  report_length: 4  # [>0] steps
+  consec_train: 1  # [>0] batches
+  consec_report: 1  # [>0] batches
+  replay_context: 1  # [>=0] steps
+  logger:  # metrics
+    filter: score  # shown on the terminal
+  replay:
+    size: 100  # [>0] capacity
+    fracs:
+      uniform: 1.0  # [0..1] share
+  run:  # the loop
+    envs: 2  # [>0] environments
+    steps: 100  # [>=0] steps
+  jax:
+    platform: auto  # [auto|cpu|cuda] where to run
+    policy_devices: [0]  # [>=0] devices that act
+    train_devices: [0]  # [>=0] devices that learn
+    mock_devices: 0  # [>=0] number
+
+many:
+  run.envs: 8
+
+long:
+  run.steps: 1e6
+"""
+
+
+@pytest.fixture
+def call(tmp_path, monkeypatch):
+    """Runs the command line; returns config and agent function that the run was given."""
+    path = tmp_path / 'configs.yaml'
+    path.write_text(TEXT)
+    calls = []
+    build = types.ModuleType('embodied.build')
+    build.run = lambda *args: calls.append(args)
+    monkeypatch.setitem(sys.modules, 'embodied.build', build)
+    monkeypatch.setattr(embodied, 'build', build, raising=False)
+    monkeypatch.setenv('HOME', str(tmp_path))
+
+    def run(*argv, make_agent=dict, **kwargs):
+        calls.clear()
+        cli.main(make_agent, path, argv=list(argv), name='prog', **kwargs)
+        return calls[0] if calls else None
+
+    run.build = build
+    return run
+
+
+def test_defaults_run(call, tmp_path, capsys):
+    options, make_agent = call()
+    assert make_agent is dict
+    assert options.task == 'dummy_disc'
+    folder = tmp_path / 'logdir'
+    (folder,) = folder.iterdir()
+    assert options.logdir == str(folder)
+    assert re.fullmatch(r'\d{8}T\d{6}', folder.name)
+    assert config.load(folder / 'config.yaml') == options.flat
+    assert capsys.readouterr().out == f'Logdir: {folder}\n'
+
+
+def test_blocks_and_flags(call, tmp_path):
+    logdir = str(tmp_path / 'run')
+    argv = ('--configs', 'many', 'long', '--run.steps=5', '--seed', '3', '--logdir', logdir)
+    options, _ = call(*argv)
+    assert (options.run.envs, options.run.steps, options.seed) == (8, 5, 3)
+    options, _ = call('--configs', 'many', '--configs=long', '--logdir', logdir)
+    assert (options.run.envs, options.run.steps) == (8, 1000000)
+    options, _ = call('--configs', 'many,long', '--logdir', logdir)
+    assert (options.run.envs, options.run.steps) == (8, 1000000)
+    options, _ = call('--run.steps', '1', '--run.steps', '2', '--logdir', logdir)
+    assert options.run.steps == 2
+    options, _ = call(r'--run\..*', '3', '--logdir', logdir)
+    assert (options.run.envs, options.run.steps) == (3, 3)
+
+
+def test_lists(call, tmp_path):
+    flags = ('--logdir', str(tmp_path / 'run'), '--jax.train_devices')
+    assert call(*flags, '1', '2')[0].jax.train_devices == (1, 2)
+    assert call(*flags, '1,2')[0].jax.train_devices == (1, 2)
+    assert call(*flags, '3')[0].jax.train_devices == (3,)
+
+
+@pytest.mark.parametrize(
+    'argv, match',
+    [
+        ('--run.env 3', r'run.env: unknown option, did you mean run.envs\?'),
+        ('--steps 3', r'steps: unknown option, did you mean run.steps\?'),
+        ('--configs manny', r"unknown block 'manny', did you mean many\?"),
+        ('--run.envs many', r"run.envs: got 'many', allowed is a whole number >0"),
+        ('--run.envs 0', r"run.envs: got '0', allowed is a whole number >0"),
+        ('--batch_size -1', r"batch_size: got '-1', allowed is a whole number >0"),
+        ('--run.envs', r'run.envs: needs a value'),
+        ('--run.envs --seed 1', r'run.envs: needs a value'),
+        ('--run.envs 1 2', r'run.envs: got .* a whole number'),
+        ('run.envs 3', r'run.envs: unexpected argument'),
+        ('--', r': needs a value'),
+        ('-x', r'-x: unexpected argument'),
+        ('--replay.size 9', r'replay.size: got 9, allowed is at least 10, one batch'),
+        ('--task nosuch_thing', r'task'),
+        ('--task dummy_nosuch', r'task'),
+        ('--jax.platform gpu', r"jax.platform: got 'gpu', allowed is auto\|cpu\|cuda"),
+        ('--jax.platform cuda', r"jax.platform: got 'cuda', .*--jax.platform cpu"),
+        ('--logdir /proc/nothing', r'logdir: got .*can be written'),
+        ('--help nosuch', r"help: got 'nosuch', allowed is a part of an option"),
+    ],
+)
+def test_mistakes_are_one_line_and_exit_2(call, capsys, monkeypatch, argv, match):
+    monkeypatch.setattr(cli.checks.hardware, 'has_gpu', lambda: False)
+    with pytest.raises(SystemExit) as e:
+        call(*argv.split())
+    assert e.value.code == 2
+    out, err = capsys.readouterr()
+    assert out == ''
+    assert err.count('\n') == 1 and err.endswith('\n')
+    assert err.startswith('prog: error: ')
+    assert re.search(match, err), err
+
+
+def test_unwritable_logdir(call, tmp_path, capsys):
+    (tmp_path / 'file').touch()
+    with pytest.raises(SystemExit) as e:
+        call('--logdir', str(tmp_path / 'file' / 'run'))
+    assert e.value.code == 2
+    assert 'logdir: got' in capsys.readouterr().err
+
+
+def test_mistake_leaves_no_logdir(call, tmp_path):
+    with pytest.raises(SystemExit):
+        call('--logdir', str(tmp_path / 'run'), '--task', 'nosuch_thing')
+    assert not (tmp_path / 'run').exists()
+
+
+def test_agent_has_its_own_checks(call, capsys):
+    def check(options):
+        raise ValueError('seed: got 0, allowed is luck')
+
+    with pytest.raises(SystemExit) as e:
+        call(check=check)
+    assert e.value.code == 2
+    assert capsys.readouterr().err == 'prog: error: seed: got 0, allowed is luck\n'
+
+
+def test_changes_on_resume_are_told(call, tmp_path, capsys):
+    logdir = str(tmp_path / 'run')
+    call('--logdir', logdir)
+    call('--logdir', logdir)
+    capsys.readouterr()
+    call('--logdir', logdir, '--run.envs', '3')
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == 'Changed run.envs: 2 -> 3'
+    assert sorted(x.name for x in (tmp_path / 'run').iterdir()) == ['config-1.yaml', 'config.yaml']
+
+
+def test_message_of_the_runtime_is_one_line(call, capsys):
+    # Raised by a `raise` of the package.
+    call.build.run = lambda *args: registry.check('nosuch_thing')
+    with pytest.raises(SystemExit) as e:
+        call()
+    assert e.value.code == 2
+    assert capsys.readouterr().err.count('\n') == 1
+
+
+def test_error_of_a_library_keeps_its_traceback(call, capsys):
+    call.build.run = lambda *args: int('x')
+    with pytest.raises(ValueError, match='invalid literal'):
+        call()
+    call.build.run = lambda *args: {}['x']
+    with pytest.raises(KeyError):
+        call()
+    assert capsys.readouterr().err == ''
+
+
+def test_agent_by_name_is_imported_late(call):
+    _, make_agent = call(make_agent='fractions:Fraction')
+    assert make_agent(1, 2) == make_agent(numerator=1, denominator=2)
+    _, make_agent = call(make_agent='no_such_module:make')
+    with pytest.raises(ModuleNotFoundError):
+        make_agent()
+
+
+def test_help_shows_all(call, capsys, monkeypatch):
+    monkeypatch.setenv('COLUMNS', '80')
+    assert call('--help') is None
+    text = capsys.readouterr().out
+    for key in ('seed 0  [>=0] ', 'run.envs 2  [>0] ', 'jax.platform auto  [auto|cpu|cuda]'):
+        assert f'\n  --{key}' in text
+    assert '\nrun: the loop\n' in text
+    assert 'many, long' in text
+    assert max(map(len, text.splitlines())) <= 100
+    call('-h', 'run.')
+    text = capsys.readouterr().out
+    assert '--run.steps' in text and '--seed' not in text and 'Usage' not in text
+
+
+def test_version(call, capsys):
+    call('--version')
+    assert capsys.readouterr().out == f'prog {embodied.__version__}\n'
