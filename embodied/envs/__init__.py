@@ -1,0 +1,5 @@
+"""Environments, one file a suite, and the registry that finds them by the name of a task."""
+
+from .registry import Suite, check, make, suites
+
+__all__ = ['Suite', 'check', 'make', 'suites']
