@@ -1,0 +1,350 @@
+"""Replay: windows of fixed length over the endless streams of many workers.
+
+    worker steps -> chunks -> items (start positions) -> selector -> batches (B, L, ...)
+
+An item is a position where a window of `length` steps starts; windows cross the ends of episodes
+and of chunks. A position is one integer, `serial << 32 | index`, with the serial number of a chunk
+in this replay. A chunk lives while an item, a waiting position, an open stream or a living
+predecessor refers to it. Files are the business of `chunkstore`.
+"""
+
+import collections
+import threading
+
+import numpy as np
+
+from . import chunk as chunklib
+from . import chunkstore, limiters, replaystate, selectors
+
+MASK = (1 << 32) - 1
+
+
+class Stream:
+    """The open chunk of one worker, and its positions that wait for `length` steps behind them."""
+
+    def __init__(self, chunk):
+        self.chunk = chunk
+        self.waiting = collections.deque()
+        self.count = 0  # windows completed so far
+
+
+class Replay:
+    """Stores steps of any number of workers and samples windows of `length` steps.
+
+        replay = Replay(length=65, capacity=1_000_000, directory='logdir/replay')
+        replay.add({'image': image, 'reward': reward, ...}, worker=0)
+        batch = replay.sample(16)        # dict of arrays (16, 65, ...)
+        replay.update({'stepid': batch['stepid'], 'dyn/deter': deter})
+
+    `capacity` counts windows; at capacity the oldest goes. `online` serves every fresh stretch of
+    steps once in training before anything is drawn by the `selector` (uniform by default). With a
+    `directory`, chunks of `chunksize` steps are written in the background, or at once with
+    `save_wait`. All methods may be called from several threads.
+    """
+
+    def __init__(
+        self,
+        length: int,
+        capacity: int | None = None,
+        directory=None,
+        chunksize: int = 1024,
+        online: bool = False,
+        selector=None,
+        save_wait: bool = False,
+        name: str = 'unnamed',
+        seed: int = 0,
+    ):
+        capacity = int(capacity) if capacity else None
+        if length < 1 or chunksize < 1:
+            raise ValueError(f'length ({length}) and chunksize ({chunksize}) must be 1 or more')
+        if capacity is not None and capacity < length:
+            raise ValueError(f'capacity ({capacity}) must not be smaller than length ({length})')
+        self.length = length
+        self.capacity = capacity
+        self.chunksize = chunksize
+        self.online = online
+        self.selector = selectors.Uniform(seed) if selector is None else selector
+        self.name = name
+        self.spec = None
+        self.store = chunkstore.ChunkStore(directory, save_wait) if directory else None
+        self.chunks = {}  # id as bytes -> chunk
+        self.serials = {}  # serial number -> chunk
+        self.next_serial = 0
+        self.streams = {}  # worker -> stream
+        self.items = {}  # key -> position; keys count up, so the oldest item has the smallest
+        self.oldest = 0
+        self.next_key = 0
+        self.queue = collections.deque()  # positions of fresh windows
+        self.queue_limit = 1024
+        self.metrics = collections.Counter()
+        self.lock = threading.RLock()
+
+    def __len__(self):
+        return len(self.items)
+
+    def stats(self) -> dict:
+        """Sizes now, and counts since the last call."""
+        with self.lock:
+            metrics, self.metrics = self.metrics, collections.Counter()
+            stats = {
+                'items': len(self.items),
+                'chunks': len(self.chunks),
+                'streams': len(self.streams),
+                'ram_gb': sum(x.nbytes for x in self.chunks.values()) / 1024**3,
+                'inserts': metrics['inserts'],
+                'samples': metrics['samples'],
+                'updates': metrics['updates'],
+            }
+            if metrics['inserts']:
+                stats['replay_ratio'] = self.length * metrics['samples'] / metrics['inserts']
+        return {k: float(v) for k, v in stats.items()}
+
+    def add(self, step: dict, worker=0) -> None:
+        """Append a step, a dict of arrays without batch, to the stream of a worker.
+
+        Raises ValueError if its keys, shapes or kinds of numbers differ from the first step.
+        """
+        with self.lock:
+            stream = self.streams.get(worker)
+            if stream is None:
+                if self.spec is None:
+                    self.spec = chunklib.spec_of(step)
+                chunklib.conform(step, self.spec)
+                stream = self.open_stream(worker)
+            chunk = stream.chunk
+            chunk.append(step)
+            stream.waiting.append(chunk.base + chunk.length - 1)
+            chunk.refs += 1
+            if chunk.length == chunk.size:
+                self._complete(stream)
+            if len(stream.waiting) >= self.length:
+                self._finish_window(stream)
+
+    def sample(self, batch: int, mode: str = 'train') -> dict:
+        """Draw windows: a dict of arrays (batch, length, ...) with the ids `stepid` (..., 20).
+
+        `is_first` is set on the first step of each window, and `is_last` before every `is_first`
+        inside. Waits while there is no window, and says so.
+        """
+        if batch < 1:
+            raise ValueError(f'Replay was asked for a batch of {batch}, it must be 1 or more')
+        self._wait()
+        with self.lock:
+            positions = [self._draw(mode) for _ in range(batch)]
+            self.metrics['samples'] += batch
+            data = self._gather(positions)
+        if 'is_first' in data:
+            data['is_first'][:, 0] = True
+            if 'is_last' in data:
+                data['is_last'][:, :-1] |= data['is_first'][:, 1:]
+        return data
+
+    def update(self, data: dict) -> None:
+        """Write values (B, T, ...) over those of stored steps, row by row.
+
+        A row goes to consecutive steps from its first `stepid` (B, T, 20) on; rows whose steps are
+        no longer here are ignored. The key `priority` (B, T) goes to the selector.
+        """
+        data = {k: np.asarray(v) for k, v in data.items()}
+        stepid = data.pop('stepid')
+        priority = data.pop('priority', None)
+        self._check_update(stepid, data)
+        with self.lock:
+            self.metrics['updates'] += stepid.shape[0]
+            if priority is not None and hasattr(self.selector, 'prioritize'):
+                self.selector.prioritize(stepid.reshape(-1, 20), priority.reshape(-1))
+            if data:
+                for row, ids in enumerate(stepid):
+                    self._write_row(ids[0].tobytes(), {k: v[row] for k, v in data.items()})
+
+    def save(self) -> dict | None:
+        """Close and write all chunks, durably, and return what `load` needs beside the files.
+
+        The data are numbers, strings and arrays. Without a directory there are none. Raises OSError
+        naming the file that could not be written; saving may be tried again then.
+        """
+        if self.store is None:
+            return None
+        with self.lock:
+            for stream in self.streams.values():
+                if stream.chunk.length:
+                    self._complete(stream)
+            return replaystate.save(self)
+
+    def committed(self) -> None:
+        """Tell that the data of the last `save` are safe: files that only older ones needed go."""
+        if self.store is not None:
+            with self.lock:
+                self.store.committed()
+
+    def load(self, data: dict | None = None, directory=None, amount: int | None = None) -> None:
+        """Fill the replay from disk.
+
+        With the data of `save`, everything is as it was then: order of the items, online queue,
+        open streams and random state. Without, the newest chunks of the directory (default: its
+        own) are read until `amount` windows are there, by default the capacity.
+        A file that cannot be used costs that chunk and one printed line.
+        """
+        folder = directory or (self.store and self.store.directory)
+        if not folder:
+            return
+        with self.lock:
+            if data is None or not replaystate.restore(self, data):
+                replaystate.collect(self, folder, amount)
+            self.metrics.clear()
+
+    def insert(self, position: int) -> None:
+        """Make a position an item, after removing the oldest ones at capacity."""
+        while self.capacity and len(self.items) >= self.capacity:
+            self.remove()
+        self.put(self.next_key, position)
+        self.next_key += 1
+
+    def put(self, key: int, position: int) -> None:
+        """Make a position, whose chunk it refers to already, an item with the given key."""
+        self.items[key] = position
+        self.selector[key] = self._stepids(position)
+
+    def remove(self) -> None:
+        """Remove the oldest item."""
+        while self.oldest not in self.items:
+            self.oldest += 1
+        position = self.items.pop(self.oldest)
+        del self.selector[self.oldest]
+        self.oldest += 1
+        self.release(self.serials[position >> 32])
+
+    def register(self, chunk) -> None:
+        """Take in a chunk. Its `refs` count what keeps it alive."""
+        chunk.base = self.next_serial << 32
+        chunk.refs = 0
+        self.chunks[chunk.id.value] = chunk
+        self.serials[self.next_serial] = chunk
+        self.next_serial += 1
+
+    def release(self, chunk, discard: bool = True) -> None:
+        """Drop one reference to a chunk; without any it is freed, and then what it referred to.
+
+        Unless `discard`, its files stay.
+        """
+        chunk.refs -= 1
+        while chunk is not None and chunk.refs <= 0:
+            del self.chunks[chunk.id.value]
+            del self.serials[chunk.base >> 32]
+            if self.store is not None:
+                self.store.forget(chunk, discard)
+            chunk = self.chunks.get(chunk.successor.value)
+            if chunk is not None:
+                chunk.refs -= 1
+
+    def open_stream(self, worker, id=None) -> Stream:
+        """Begin the stream of a worker with an empty chunk."""
+        stream = self.streams[worker] = Stream(self._open_chunk(id))
+        return stream
+
+    def _open_chunk(self, id=None):
+        chunk = chunklib.Chunk(self.chunksize, self.spec, id)
+        self.register(chunk)
+        chunk.refs += 1
+        return chunk
+
+    def _complete(self, stream):
+        """Close the chunk of a stream, open its successor and write what is closed."""
+        chunk, successor = stream.chunk, self._open_chunk()
+        chunk.successor = successor.id
+        chunk.close()
+        # The reference of the stream goes from one to the other; the successor gets one more.
+        successor.refs += 1
+        stream.chunk = successor
+        if self.store is not None:
+            self.store.write(chunk)
+        self.release(chunk)
+
+    def _finish_window(self, stream):
+        position = stream.waiting.popleft()
+        self.insert(position)
+        self.metrics['inserts'] += 1
+        # The first window of a stream is left out, as in the published program.
+        if self.online and stream.count and (stream.count - 1) % self.length == 0:
+            self._enqueue(position)
+        stream.count += 1
+
+    def _enqueue(self, position):
+        self.queue.append(position)
+        if len(self.queue) > self.queue_limit:
+            # Nobody samples: keep only what could still be served.
+            alive = [x for x in self.queue if x >> 32 in self.serials]
+            self.queue = collections.deque(alive)
+            self.queue_limit = max(1024, 2 * len(alive))
+
+    def _draw(self, mode):
+        if mode == 'train':
+            while self.queue:
+                position = self.queue.popleft()
+                if position >> 32 in self.serials:
+                    return position
+        return self.items[self.selector()]
+
+    def _wait(self):
+        if not self.items and threading.active_count() == 1:
+            raise ValueError(
+                f'Replay {self.name} was asked for a sample but holds no window of {self.length} '
+                'steps, and no other thread could add one'
+            )
+        limiters.wait(lambda: len(self.items), f'Replay {self.name} holds no window yet')
+
+    def _segments(self, position):
+        """The stretches (offset, chunk, index, number of steps) of the window at a position."""
+        chunk, index = self.serials[position >> 32], position & MASK
+        offset = 0
+        while True:
+            amount = min(chunk.length - index, self.length - offset)
+            if amount:
+                yield offset, chunk, index, amount
+            offset += amount
+            if offset == self.length:
+                return
+            chunk, index = self.chunks[chunk.successor.value], 0
+
+    def _gather(self, positions):
+        parts = [
+            (row, offset, offset + amount, chunk.columns, index, index + amount)
+            for row, position in enumerate(positions)
+            for offset, chunk, index, amount in self._segments(position)
+        ]
+        spec = {**self.spec, 'stepid': (np.uint8, (20,))}
+        data = {}
+        for key, (dtype, shape) in spec.items():
+            data[key] = column = np.empty((len(positions), self.length, *shape), dtype)
+            for row, start, stop, columns, first, last in parts:
+                column[row, start:stop] = columns[key][first:last]
+        return data
+
+    def _stepids(self, position):
+        parts = [c.columns['stepid'][i : i + n] for _, c, i, n in self._segments(position)]
+        return parts[0] if len(parts) == 1 else np.concatenate(parts)
+
+    def _check_update(self, stepid, data):
+        if stepid.ndim != 3 or stepid.shape[-1] != 20 or stepid.dtype != np.uint8:
+            raise ValueError(f'stepid must be uint8 (B, T, 20), not {stepid.dtype} {stepid.shape}')
+        for key, value in data.items():
+            if key not in (self.spec or {}):
+                raise ValueError(f'Key {key} of the update is not in the replay')
+            expected = stepid.shape[:2] + self.spec[key][1]
+            if value.shape != expected:
+                raise ValueError(
+                    f'Key {key} of the update has shape {value.shape}, it must be {expected}'
+                )
+
+    def _write_row(self, stepid, values):
+        chunk = self.chunks.get(stepid[:16])
+        index = int.from_bytes(stepid[16:], 'big')
+        amount = len(next(iter(values.values())))
+        offset = 0
+        while chunk is not None and offset < amount:
+            steps = min(chunk.length - index, amount - offset)
+            if steps > 0:
+                part = {k: v[offset : offset + steps] for k, v in values.items()}
+                chunk.update(index, steps, part)
+                offset += steps
+            chunk, index = self.chunks.get(chunk.successor.value), 0
