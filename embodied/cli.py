@@ -7,7 +7,6 @@ A mistake of the user is one line on the error stream and exit code 2.
 """
 
 import importlib
-import importlib.util
 import pathlib
 import shutil
 import sys
@@ -136,10 +135,11 @@ def is_message(error: ValueError, make_agent: Callable) -> bool:
     Other ones come from deep inside of a library: then the traceback helps, and one line would not.
     """
     last = traceback.extract_tb(error.__traceback__)[-1]
-    agent = importlib.util.find_spec(make_agent.__module__.partition('.')[0])
-    homes = [pathlib.Path(__file__).parent]
-    homes += [pathlib.Path(agent.origin).parent] if agent and agent.origin else []
-    inside = any(pathlib.Path(last.filename).is_relative_to(x) for x in homes)
+    agent = sys.modules.get(make_agent.__module__.partition('.')[0])
+    files = [__file__, getattr(agent, '__file__', None)]
+    inside = any(
+        pathlib.Path(last.filename).is_relative_to(pathlib.Path(x).parent) for x in files if x
+    )
     return inside and (last.line or '').startswith('raise ')
 
 

@@ -179,6 +179,19 @@ def test_message_of_the_runtime_is_one_line(call, capsys):
     assert capsys.readouterr().err.count('\n') == 1
 
 
+def test_message_of_the_agent_is_one_line(call, capsys, tmp_path, monkeypatch):
+    (tmp_path / 'someagent').mkdir()
+    (tmp_path / 'someagent' / '__init__.py').write_text('')
+    text = 'def make():\n    raise ValueError(\n        "act: got it"\n    )\n'
+    (tmp_path / 'someagent' / 'agent.py').write_text(text)
+    monkeypatch.syspath_prepend(tmp_path)
+    call.build.run = lambda options, make_agent: make_agent()
+    with pytest.raises(SystemExit) as e:
+        call(make_agent='someagent.agent:make')
+    assert e.value.code == 2
+    assert capsys.readouterr().err == 'prog: error: act: got it\n'
+
+
 def test_error_of_a_library_keeps_its_traceback(call, capsys):
     call.build.run = lambda *args: int('x')
     with pytest.raises(ValueError, match='invalid literal'):
