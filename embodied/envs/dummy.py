@@ -119,6 +119,6 @@ class Dummy(base.Env):
 
 def _height(value, space):
     """Mean position of an action in its range, from 0 to 1."""
-    high = space.high - (space.dtype.kind == 'i')
-    low, high = space.low.astype(np.float32), high.astype(np.float32)
+    low, high = space.low.astype(np.float32), space.high.astype(np.float32)
+    high = high - (space.dtype.kind == 'i')  # Of integers, one above the highest allowed.
     return np.mean((np.asarray(value, np.float32) - low) / (high - low))

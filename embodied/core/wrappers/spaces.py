@@ -115,7 +115,7 @@ def _check_values(name, values, checks):
         value = np.asarray(values[key])
         problem = find(value)
         if problem:
-            raise ValueError(f'{name} {key!r} {problem}; its space is {_show(space)}.')
+            raise ValueError(f'{name} {key!r} {problem}; its space is {space.dtype} {space.shape}.')
 
 
 def _make_check(space):
@@ -138,8 +138,10 @@ def _make_check(space):
             return f'has dtype {value.dtype} and shape {value.shape}'
         if floating and not np.isfinite(value).all():
             return f'holds {"NaN" if np.isnan(value).any() else "infinity"}'
-        if bounded and ((value < low) | (value > high) | (strict & (value == high))).any():
-            return f'has values from {value.min()} to {value.max()}'
+        if bounded:
+            bad = (value < low) | (value > high) | (strict & (value == high))
+            if bad.any():
+                return _describe(value, low, high, bad)
 
     return space, find
 
@@ -149,9 +151,8 @@ def _check_kind(value, space):
         return f'has dtype {value.dtype} and shape {value.shape}'
 
 
-def _show(space):
-    text = f'{space.dtype} {space.shape}'
-    if space.low is None or space.dtype == bool:
-        return text
-    until = 'below ' if space.dtype.kind in 'iu' else ''
-    return f'{text} from {space.low.min()} to {until}{space.high.max()}'
+def _describe(value, low, high, bad):
+    index = tuple(int(x) for x in np.argwhere(bad)[0])
+    where = f' at {list(index)}' if index else ''
+    until = 'below ' if value.dtype.kind in 'iu' else ''
+    return f'is {value[index]}{where}, allowed is {low[index]} to {until}{high[index]}'
