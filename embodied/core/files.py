@@ -110,3 +110,8 @@ def naming(path):
         yield
     except OSError as e:
         raise OSError(e.errno, e.strerror or str(e), str(path)) from e
+
+
+def read(path) -> bytes:
+    with open(path, 'rb') as file:
+        return file.read()

@@ -1,0 +1,202 @@
+"""Checkpoints: the state of several parts of a run, which becomes current all at once.
+
+    <directory>/<step>-<utc time>/
+        <part>.json          structure, numbers and strings
+        <part>.safetensors   its arrays, if it has any
+        manifest.json        size and SHA-256 of each file, written last
+
+A save is written into a temporary folder, flushed to the disk and renamed, so a folder with a
+manifest is complete. Nothing is ever unpickled.
+"""
+
+import contextlib
+import datetime
+import hashlib
+import json
+import pathlib
+import re
+
+import elements
+import safetensors
+
+from . import files, trees
+
+FOLDER = re.compile(r'(\d+)-(\d{8}T\d{6}F\d{6})')
+TIME = '%Y%m%dT%H%M%SF%f'
+MANIFEST = 'manifest.json'
+TEMP = 'tmp-'
+FORMAT = 1
+# What reading a damaged folder can raise.
+DAMAGE = (OSError, ValueError, LookupError, TypeError, AttributeError, safetensors.SafetensorError)
+
+
+class Checkpoint:
+    """Saves and loads parts, which are objects with `save() -> data` and `load(data)`.
+
+        checkpoint = Checkpoint(logdir / 'ckpt', keep=2, agent=agent, replay=replay, step=step)
+        checkpoint.load_or_save()
+        ...
+        checkpoint.save(int(step))
+
+    Data are nested dicts, lists and tuples of NumPy arrays, numbers, strings, bools and None, and
+    come back exactly. Parts are saved and loaded in the order given. A part with a method
+    `committed()` is told when a save is complete and durable.
+
+    The newest `keep` checkpoints stay. Only those are deleted that this run has written or loaded,
+    or that the run which wrote the loaded one knew in the same way.
+    """
+
+    def __init__(self, directory, keep: int = 2, **parts):
+        if keep < 1:
+            raise ValueError(f'keep is {keep}, at least 1 checkpoint must be kept')
+        self.directory = pathlib.Path(str(directory)).expanduser()
+        self.keep = keep
+        self.parts = parts
+        self.known = set()
+
+    def exists(self) -> bool:
+        """Whether there is a checkpoint that was completed, damaged since or not."""
+        return any((x / MANIFEST).is_file() for x in self._folders())
+
+    def save(self, step: int = 0) -> pathlib.Path:
+        """Save all parts and return the folder.
+
+        Raises OSError naming the file if the disk refuses, and ValueError naming the path of data
+        that cannot be saved. The checkpoints before are untouched then.
+        """
+        name = f'{step:012d}-{self._time()}'
+        temp, folder = self.directory / (TEMP + name), self.directory / name
+        try:
+            self._make(temp)
+            self._write(temp, step)
+            files.sync_folder(temp)
+            files.move(temp, folder)
+        except BaseException:
+            _remove(temp)
+            raise
+        self.known.add(name)
+        files.sync_folder(self.directory)
+        for part in self.parts.values():
+            if hasattr(part, 'committed'):
+                part.committed()
+        self._clean()
+        return folder
+
+    def load(self, keys=None) -> bool:
+        """Load the parts named in `keys`, by default all, from the newest intact checkpoint.
+
+        Damaged ones are skipped with one printed line. False if there is none to load.
+        """
+        keys = list(self.parts if keys is None else keys)
+        if unknown := sorted(set(keys) - set(self.parts)):
+            raise ValueError(f'Checkpoint has no parts {unknown}, it has {sorted(self.parts)}')
+        for folder in self._folders():
+            try:
+                manifest = _verify(folder)
+                saved = [x for x in keys if x in manifest['parts']]
+                data = {x: _read(folder, x, manifest) for x in saved}
+                line = set(manifest['line'])
+            except DAMAGE as e:
+                text = getattr(e, 'strerror', None) or str(e)
+                elements.print(f'Skipped checkpoint {folder}: {text}', color='yellow')
+                continue
+            if missing := sorted(set(keys) - set(saved)):
+                raise ValueError(f'{folder} has no parts {missing}, only {manifest["parts"]}')
+            for key in keys:
+                self.parts[key].load(data.pop(key))
+            self.known |= {folder.name} | line
+            elements.print(f'Loaded checkpoint: {folder}')
+            return True
+        return False
+
+    def load_or_save(self, step: int = 0) -> bool:
+        """Load if there is something to load, else save. True if loaded."""
+        if self.load():
+            return True
+        self.save(step)
+        return False
+
+    def _folders(self):
+        """Folders named like checkpoints, newest first."""
+        paths = self.directory.iterdir() if self.directory.is_dir() else []
+        named = [(FOLDER.fullmatch(x.name), x) for x in paths]
+        named = [(m.group(2), int(m.group(1)), x) for m, x in named if m]
+        return [x for _, _, x in sorted(named, reverse=True)]
+
+    def _time(self):
+        """The time now, made later than that of every checkpoint in case the clock went back."""
+        now = datetime.datetime.now(datetime.UTC).replace(tzinfo=None)
+        if folders := self._folders():
+            newest = datetime.datetime.strptime(FOLDER.fullmatch(folders[0].name).group(2), TIME)
+            now = max(now, newest + datetime.timedelta(microseconds=1))
+        return now.strftime(TIME)
+
+    def _make(self, folder):
+        with files.naming(folder):
+            new = not self.directory.exists()
+            files.make_folder(folder)
+        if new:
+            files.sync_folder(self.directory.parent)
+
+    def _write(self, folder, step):
+        listing = {}
+        for name, part in self.parts.items():
+            data, arrays = trees.split(part.save(), name)
+            _put(folder / f'{name}.json', [json.dumps(data).encode()], listing)
+            if arrays:
+                _put(folder / f'{name}.safetensors', trees.tensor_file(arrays), listing)
+        manifest = {
+            'format': FORMAT,
+            'step': step,
+            'parts': list(self.parts),
+            'line': sorted(self.known),
+            'files': listing,
+        }
+        files.put(folder / MANIFEST, [json.dumps(manifest, indent=2).encode()])
+
+    def _clean(self):
+        mine = [x for x in self._folders() if x.name in self.known]
+        for folder in mine[self.keep :]:
+            # Renamed first, as half of a folder must not look like a damaged checkpoint.
+            temp = folder.with_name(TEMP + folder.name)
+            with contextlib.suppress(OSError):
+                files.rename(folder, temp)
+        for folder in self.directory.glob(f'{TEMP}*'):
+            _remove(folder)
+        self.known &= {x.name for x in self._folders()}
+
+
+def _put(path, pieces, listing):
+    digest = hashlib.sha256()
+    size = files.put(path, pieces, digest)
+    listing[path.name] = {'size': size, 'sha256': digest.hexdigest()}
+
+
+def _verify(folder):
+    """The manifest of a folder whose files are all as they were written, else ValueError."""
+    manifest = json.loads(files.read(folder / MANIFEST))
+    if manifest['format'] != FORMAT:
+        raise ValueError(f'{MANIFEST} has format {manifest["format"]}, not {FORMAT}')
+    for name, want in manifest['files'].items():
+        path = folder / name
+        size = path.stat().st_size if path.is_file() else None
+        if size is None:
+            raise ValueError(f'{name} is missing')
+        if size != want['size']:
+            raise ValueError(f'{name} has {size} bytes, not {want["size"]}')
+        if files.sha256(path) != want['sha256']:
+            raise ValueError(f'{name} has changed since it was written')
+    return manifest
+
+
+def _read(folder, part, manifest):
+    data = json.loads(files.read(folder / f'{part}.json'))
+    name = f'{part}.safetensors'
+    arrays = trees.read_tensors(folder / name) if name in manifest['files'] else {}
+    return trees.join(data, arrays)
+
+
+def _remove(folder):
+    # What cannot be removed now is removed after the next save.
+    with contextlib.suppress(OSError):
+        files.remove_tree(folder)
