@@ -4,11 +4,14 @@ Observations come from the workers, are stacked to a batch for the policy, and l
 transition per environment: the observation together with the action chosen after seeing it.
 """
 
+import time
 from collections.abc import Callable, Sequence
 
 import numpy as np
 
 from . import worker
+
+CLOSE_SECONDS = 5  # For all environments together.
 
 
 class Driver:
@@ -56,11 +59,15 @@ class Driver:
         self._carry = init_policy(self.length) if init_policy else None
 
     def close(self) -> None:
-        """Close all environments and wait for their processes. May be called more than once."""
+        """Close all environments and wait for their processes. May be called more than once.
+
+        Processes that have not ended after five seconds are killed.
+        """
         for w in self._workers:
             w.close()
+        deadline = time.monotonic() + CLOSE_SECONDS
         for w in self._workers:
-            w.join()
+            w.join(max(0, deadline - time.monotonic()))
 
     def on_step(self, callback: Callable) -> None:
         """Call `callback(transition, index, **kwargs)` for each transition of each environment.

@@ -64,7 +64,7 @@ class LocalWorker:
         if env is not None:
             env.close()
 
-    def join(self) -> None:
+    def join(self, timeout: float) -> None:
         """Nothing to wait for: `close` has done it all."""
 
 
@@ -113,7 +113,7 @@ class ProcessWorker:
         if self._pipe is not None:
             self._pipe.close()
 
-    def join(self, timeout: float = 5) -> None:
+    def join(self, timeout: float) -> None:
         """Wait for the process to end; after `timeout` seconds it is killed."""
         if self._process is None:
             return

@@ -129,13 +129,12 @@ class FromGym(base.Env):
 
     def render(self):
         """An image (H, W, 3), if the environment was made with render_mode='rgb_array'."""
-        image = self._env.render()
-        if not isinstance(image, np.ndarray):
+        if self._env.render_mode != 'rgb_array':
             raise ValueError(
-                f'{self._env} does not render to an array; make it with '
-                f"render_mode='rgb_array' instead of {self._env.render_mode!r}."
+                f'{self._env} was made with render_mode={self._env.render_mode!r}; '
+                "images need render_mode='rgb_array'."
             )
-        return image
+        return self._env.render()
 
     def close(self):
         self._env.close()

@@ -1,5 +1,7 @@
 import functools
 import itertools
+import os
+import signal
 
 import elements
 import numpy as np
@@ -221,3 +223,21 @@ def test_close_reaches_every_environment_once():
     drv.close()
     drv.close()
     assert [x.closed for x in envs] == [1, 1]
+
+
+def test_close_does_not_wait_for_each_that_hangs(monkeypatch):
+    class Hanging(fakes.Spy):
+        def close(self):
+            signal.pause()
+
+    monkeypatch.setattr(driver, 'CLOSE_SECONDS', 0)
+    drv = driver.Driver([Hanging, Hanging])
+    pids = []
+    drv.on_step(lambda tran, i: pids.append(int(tran['log/pid'])))
+    policy = fakes.CountPolicy()
+    drv.reset(policy.init)
+    drv(policy, steps=2)
+    drv.close()
+    for pid in pids:
+        with pytest.raises(ProcessLookupError):
+            os.kill(pid, 0)

@@ -26,7 +26,7 @@ def start():
     yield fn
     for x in workers:
         x.close()
-        x.join()
+        x.join(5)
 
 
 def wait_for_end(pid, timeout=10):
@@ -106,7 +106,7 @@ def test_death_while_starting():
     ):
         promise()
     one.close()
-    one.join()
+    one.join(5)
 
 
 def test_interrupt_is_for_the_parent(start):
@@ -126,7 +126,7 @@ def test_close_closes_the_environment_and_ends_the_process(start, tmp_path):
     one.step(ACTION)  # Nobody waits for this one.
     one.close()
     one.close()
-    one.join()
+    one.join(5)
     assert (tmp_path / 'closed').read_text() == 'yes'
     assert wait_for_end(pid)
 
@@ -200,5 +200,5 @@ def test_local_worker_keeps_the_interface():
     assert one.step(ACTION)()['count'] == 1
     one.close()
     one.close()
-    one.join()
+    one.join(5)
     assert env.closed == 1
