@@ -263,7 +263,7 @@ def test_full_disk_at_every_operation(tmp_path):
         set_state(made, 2)
         with pytest.MonkeyPatch.context() as patch:
             disk = faults.Disk(patch, at, 'full')
-            if 'rename' not in log[: at - 1]:
+            if 'rename' not in log[:at]:
                 with pytest.raises(OSError, match='No space left') as error:
                     made.save(2)
                 assert error.value.filename.startswith(str(directory))
