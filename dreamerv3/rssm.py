@@ -38,7 +38,7 @@ class RSSM(nj.Module):
     def __init__(self, act_space):
         if self.deter % self.blocks:
             raise ValueError(f'deter {self.deter} must be divisible by blocks {self.blocks}.')
-        self.action_vector = layers.DictConcat(act_space)
+        self.concat = layers.DictConcat(act_space)
 
     @property
     def entry_space(self):
@@ -152,17 +152,17 @@ class RSSM(nj.Module):
         state = {'deter': deter, 'stoch': self.dist(logit).sample(seed)}
         return state, {**state, 'logit': logit}
 
-    def action_features(self, action, reset=None):
-        """Action vector (..., A): one-hots, and continuous values that saturate at +-1."""
-        if reset is not None:
-            action = ops.mask(action, ~reset)
-        x = self.action_vector(action)
-        x = x / sg(jnp.maximum(1, jnp.abs(x)))
-        return x if reset is None else ops.mask(x, ~reset)
+    def action_vector(self, action, reset=None):
+        """Actions (..., *shape) as one vector (..., A); all zero where reset, also for one-hots."""
+        if reset is None:
+            return self.concat(action)
+        return ops.mask(self.concat(ops.mask(action, ~reset)), ~reset)
 
     def _action_input(self, action, reset=None):
         # Does not depend on the state, so it is computed for all steps at once.
-        return self._layer('dynin2', self.action_features(action, reset), self.hidden)
+        x = self.action_vector(action, reset)
+        x = x / sg(jnp.maximum(1, jnp.abs(x)))  # Continuous actions saturate at +-1.
+        return self._layer('dynin2', x, self.hidden)
 
     def _layer(self, name, x, units):
         x = self.sub(name, layers.Linear, units, winit=self.winit)(x)

@@ -251,12 +251,19 @@ class TwoHot(Dist):
         assert self.logits.shape[-1] == len(self.bins), (self.logits.shape, self.bins.shape)
 
     def pred(self):
-        """Mean over the bins, summed in mirrored pairs: uniform logits give exactly 0."""
-        terms = jax.nn.softmax(self.logits, -1) * self.bins
+        """Mean over the bins. Logits that mirror each other give exactly 0 over bins that do.
+
+        Mirrored bins are summed in pairs as p_hi b_hi + p_lo b_lo = (p_hi - p_lo) b_hi +
+        p_lo (b_lo + b_hi), before dividing by the sum of the exponentials: terms around 1e8 would
+        leave an error that depends on how the compiler rounds them.
+        """
+        exps = jnp.exp(self.logits - sg(self.logits.max(-1, keepdims=True)))
         half = len(self.bins) // 2
-        pairs = terms[..., :half] + terms[..., ::-1][..., :half]
-        middle = terms[..., half] if len(self.bins) % 2 else 0
-        return self.unsquash(middle + pairs[..., ::-1].sum(-1))
+        bins_low, bins_high = self.bins[:half], self.bins[::-1][:half]
+        low, high = exps[..., :half], exps[..., ::-1][..., :half]
+        pairs = (high - low) * bins_high + low * (bins_low + bins_high)
+        middle = exps[..., half] * self.bins[half] if len(self.bins) % 2 else 0
+        return self.unsquash((middle + pairs[..., ::-1].sum(-1)) / exps.sum(-1))
 
     def loss(self, target):
         weights = self.weights(self.squash(sg(f32(target))))
