@@ -50,7 +50,9 @@ class Dreamer(Model):
         self.con = make_head(binary, config.conhead, 'con')
         self.pol = make_head(self.act_space, config.policy, 'pol', self._policy_outputs())
         self.val = make_head(scalar, config.value, 'val')
-        self.slowval = SlowCopy(make_head(scalar, config.value, 'slowval'), self.val, **config.slowvalue)
+        self.slowval = SlowCopy(
+            make_head(scalar, config.value, 'slowval'), self.val, **config.slowvalue
+        )
         self.retnorm = Normalize(**config.retnorm, name='retnorm')
         self.valnorm = Normalize(**config.valnorm, name='valnorm')
         self.advnorm = Normalize(**config.advnorm, name='advnorm')
@@ -158,13 +160,20 @@ class Dreamer(Model):
             self.pol(x, bdims=2),
             self.val(x, bdims=2),
             self.slowval(x, bdims=2),
-            *(norm if training else norm.frozen for norm in (self.retnorm, self.valnorm, self.advnorm)),
+            *(
+                norm if training else norm.frozen
+                for norm in (self.retnorm, self.valnorm, self.advnorm)
+            ),
             valstats=self.valnorm.stats(),
             contdisc=self.config.contdisc,
             horizon=self.config.horizon,
             **self.config.imag_loss,
         )
-        return ret[:, 0].reshape(shape), {k: v.mean(1).reshape(shape) for k, v in terms.items()}, metrics
+        return (
+            ret[:, 0].reshape(shape),
+            {k: v.mean(1).reshape(shape) for k, v in terms.items()},
+            metrics,
+        )
 
     def _replay_critic(self, feat, data, boot, training):
         """Critic loss (B, K - 1) on the replayed steps that imagination started from."""
@@ -225,7 +234,9 @@ def check_names(spaces):
 def make_agent(obs_space, act_space, config):
     """The agent of a whole config: blocks `agent` and `jax`, `seed` and `replay_context`."""
     options = dict(config.jax)
-    setup = {k: options.pop(k) for k in ('platform', 'mock_devices', 'prealloc', 'jit', 'debug', 'cache')}
+    setup = {
+        k: options.pop(k) for k in ('platform', 'mock_devices', 'prealloc', 'jit', 'debug', 'cache')
+    }
     device.setup(**setup)
     settings = elements.Config(**config.agent, replay_context=config.replay_context)
     return Agent(

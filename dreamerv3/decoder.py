@@ -58,7 +58,9 @@ class Decoder(nj.Module):
     def _vectors(self, x):
         kw = {'act': self.act, 'norm': self.norm, 'winit': self.winit}
         x = self.sub('mlp', layers.MLP, self.layers, self.units, **kw)(x)
-        outputs = {k: 'categorical' if s.discrete else 'symlog_mse' for k, s in self.vectors.items()}
+        outputs = {
+            k: 'categorical' if s.discrete else 'symlog_mse' for k, s in self.vectors.items()
+        }
         kw = {'winit': self.winit, 'outscale': self.outscale}
         return self.sub('vec', heads.DictHead, self.vectors, outputs, **kw)(x)
 

@@ -12,7 +12,9 @@ def split_spaces(obs_space):
     images = {k: s for k, s in obs_space.items() if len(s.shape) == 3}
     for key, space in obs_space.items():
         if len(space.shape) > 3:
-            raise ValueError(f'Observation {key!r} has shape {space.shape}; allowed are ranks 0 to 3.')
+            raise ValueError(
+                f'Observation {key!r} has shape {space.shape}; allowed are ranks 0 to 3.'
+            )
     return vectors, images
 
 

@@ -89,7 +89,9 @@ def find(path):
         if (folder / 'agent.pkl').is_file():
             break
     else:
-        raise ValueError(f'{path}: no agent.pkl there, nor in a ckpt folder. Give an official logdir.')
+        raise ValueError(
+            f'{path}: no agent.pkl there, nor in a ckpt folder. Give an official logdir.'
+        )
     if not (folder / 'done').exists():
         raise ValueError(f'{folder}: not a complete checkpoint (no file `done`).')
     config = [p / 'config.yaml' for p in (folder, *list(folder.parents)[:2])]

@@ -152,7 +152,12 @@ def check_step(monkeypatch, arrays, meta, params, absolute=2e-5):
     for key, value in grads.items():
         error = np.abs(exact['grad'][key] - value)
         slack = np.where(spread[key] > 1e-5 * np.abs(value).max(), 2 * spread[key], 0)
-        close(np.maximum(0, error - slack), np.zeros_like(value), f'grad {key}', limit_of(value, absolute))
+        close(
+            np.maximum(0, error - slack),
+            np.zeros_like(value),
+            f'grad {key}',
+            limit_of(value, absolute),
+        )
     close(metrics['opt/grad_norm'], want['grad_norm'], 'grad_norm', absolute)
 
     # The entries of far bins whose gradients underflow take steps of any size.

@@ -52,7 +52,9 @@ def test_onehot(outs, kind):
     close(agg.kl(dists.Agg(other, 1)), want['agg/kl'], 'agg/kl')
     grad = jax.grad(lambda z: (x['weight'] * make(z).pred()).sum())(x['logits'])
     close(grad, want['grad_pred'], 'grad_pred')
-    first, second = jax.grad(lambda a, b: make(a).kl(make(b)).sum(), (0, 1))(x['logits'], x['other'])
+    first, second = jax.grad(lambda a, b: make(a).kl(make(b)).sum(), (0, 1))(
+        x['logits'], x['other']
+    )
     close(first, want['grad_kl'], 'grad_kl')
     close(second, want['grad_kl_other'], 'grad_kl_other')
 

@@ -17,7 +17,13 @@ def load():
 
 def space_of(name, arrays, meta):
     """Spaces of the recorded heads: policies over events disc, multi and contact."""
-    event = {'disc': 'disc', 'jump': 'disc', 'keys': 'multi', 'contact': 'contact', 'move': 'contact'}
+    event = {
+        'disc': 'disc',
+        'jump': 'disc',
+        'keys': 'multi',
+        'contact': 'contact',
+        'move': 'contact',
+    }
     if name in event:
         x = arrays[f'in/event/{event[name]}']
         if x.dtype.kind == 'f':
@@ -102,7 +108,13 @@ def test_policy_heads(name):
     kw = {k: v for k, v in meta['policy'].items() if k not in ('layers', 'unimix')}
     head = make(name, space, meta, **kw)
     dists = run(head, params, arrays['in/x'], meta['bdims'])
-    events = {'disc': 'disc', 'jump': 'disc', 'keys': 'multi', 'contact': 'contact', 'move': 'contact'}
+    events = {
+        'disc': 'disc',
+        'jump': 'disc',
+        'keys': 'multi',
+        'contact': 'contact',
+        'move': 'contact',
+    }
     assert list(dists) == keys
     for key, dist in dists.items():
         want = sub(arrays, f'out/{name}' if name in kinds else f'out/{name}/{key}')

@@ -44,7 +44,11 @@ def test_linear(nets):
     for name, ctor in make.items():
         close(run(ctor(name), params, x), arrays[f'out/{name}'], name)
     for name, (units, blocks) in meta['block'].items():
-        close(run(layers.BlockLinear(units, blocks, name=name), params, x), arrays[f'out/{name}'], name)
+        close(
+            run(layers.BlockLinear(units, blocks, name=name), params, x),
+            arrays[f'out/{name}'],
+            name,
+        )
 
 
 def test_convolutions(nets):
@@ -83,7 +87,9 @@ def test_mlp(nets):
     params = sub(arrays, 'params')
     units = arrays['out/mlp'].shape[-1]
     count = len([k for k in params if k.startswith('mlp/linear') and k.endswith('kernel')])
-    close(run(layers.MLP(count, units, name='mlp'), params, arrays['in/x']), arrays['out/mlp'], 'mlp')
+    close(
+        run(layers.MLP(count, units, name='mlp'), params, arrays['in/x']), arrays['out/mlp'], 'mlp'
+    )
 
 
 def test_dict_concat(nets):
@@ -112,7 +118,9 @@ def initialised(row, draws):
         kw['outscale'] = 0.01
     shape = row['kernel_shape']
     if name.startswith('linear'):
-        ctor = lambda: layers.Linear((units // 2, 2) if name.endswith('tuple') else units, **kw, name='x')
+        ctor = lambda: layers.Linear(
+            (units // 2, 2) if name.endswith('tuple') else units, **kw, name='x'
+        )
     elif name.startswith('block'):
         ctor = lambda: layers.BlockLinear(shape[0] * units, shape[0], **kw, name='x')
     else:

@@ -112,6 +112,16 @@ class Agent:
         """Take over a state of `save`; with `regex` only the parameters it matches."""
         raise NotImplementedError('Take over the state.')
 
+    def flush(self) -> tuple[dict, dict]:
+        """Outputs and metrics that `train` still owes, if it returns them one call late."""
+        return {}, {}
+
+    def sync(self) -> None:
+        """Let the policy act with what has been learned so far, if it lags behind."""
+
+    def close(self) -> None:
+        """Free what the agent holds."""
+
 
 class Stream:
     """An endless iterator of batches whose position can be saved."""
@@ -134,10 +144,10 @@ class Stream:
 class Wrapper:
     """An environment around another one; what it does not define passes through.
 
-        class Negate(embodied.Wrapper):
-            def step(self, action):
-                obs = self.env.step(action)
-                return {**obs, 'reward': -obs['reward']}
+    class Negate(embodied.Wrapper):
+        def step(self, action):
+            obs = self.env.step(action)
+            return {**obs, 'reward': -obs['reward']}
     """
 
     def __init__(self, env: Env):

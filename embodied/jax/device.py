@@ -9,9 +9,7 @@ import numpy as np
 from jax.sharding import NamedSharding, PartitionSpec, SingleDeviceSharding
 
 
-def setup(
-    platform='auto', mock_devices=0, prealloc=True, jit=True, debug=False, cache='auto'
-):
+def setup(platform='auto', mock_devices=0, prealloc=True, jit=True, debug=False, cache='auto'):
     """Configure JAX for this process.
 
     platform      auto (an accelerator if there is one, else cpu), cpu, cuda, tpu

@@ -51,7 +51,9 @@ class DictHead(nj.Module):
         self.kw = kw
 
     def __call__(self, x):
-        return {k: self.sub(k, Head, s, self.outputs[k], **self.kw)(x) for k, s in self.spaces.items()}
+        return {
+            k: self.sub(k, Head, s, self.outputs[k], **self.kw)(x) for k, s in self.spaces.items()
+        }
 
 
 class Head(nj.Module):

@@ -1,0 +1,40 @@
+"""SIGINT and SIGTERM as a wish to stop, so that a loop can save and end in its own time."""
+
+import signal
+import threading
+
+
+class Stop:
+    """Whether the user or the system asked to stop.
+
+        with Stop() as stop:
+            while not stop:
+                work()
+
+    The first signal only sets it; a second SIGINT interrupts as usual. Where handlers cannot be
+    set (outside of the main thread) it stays false.
+    """
+
+    def __init__(self, signals=(signal.SIGINT, signal.SIGTERM)):
+        self.signals = signals
+        self.reason = None
+        self.previous = {}
+
+    def __bool__(self):
+        return self.reason is not None
+
+    def __enter__(self):
+        if threading.current_thread() is threading.main_thread():
+            self.previous = {s: signal.signal(s, self._handle) for s in self.signals}
+        return self
+
+    def __exit__(self, *_):
+        for number, handler in self.previous.items():
+            signal.signal(number, handler)
+        self.previous = {}
+
+    def _handle(self, number, frame):
+        if self.reason and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        self.reason = signal.Signals(number).name
+        print(f'\n{self.reason}: saving and ending. Once more to end at once.', flush=True)

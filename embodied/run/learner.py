@@ -1,0 +1,88 @@
+"""The learning side of every run loop: when to update, from what, and what came of it."""
+
+import elements
+
+from ..core import ratio
+
+PENDING = ({}, {})
+
+
+class Learner:
+    """Trains an agent from replay, `train_ratio` replayed steps per environment step.
+
+    learner = Learner(agent, replay, make_stream, args)
+    learner.update(step)             after every environment step
+    logger.add(learner.report(), prefix='report')
+    logger.add(learner.result(), prefix='train')
+    """
+
+    def __init__(self, agent, replay, make_stream, args):
+        self.agent = agent
+        self.replay = replay
+        self.args = args
+        self.stream = iter(agent.stream(make_stream(replay, 'train')))
+        self.report_stream = iter(agent.stream(make_stream(replay, 'report')))
+        self.carry = agent.init_train(args.batch_size)
+        self.report_carry = agent.init_report(args.batch_size)
+        self.batch_steps = args.batch_size * args.batch_length
+        self.due = ratio.Ratio(args.train_ratio / self.batch_steps)
+        self.updates = 0
+        self.metrics = elements.Agg()
+
+    @property
+    def ready(self):
+        """Whether replay holds enough for a batch."""
+        return len(self.replay) >= self.batch_steps
+
+    def update(self, step):
+        """The updates that are due at an environment step."""
+        if not self.ready:
+            return
+        for _ in range(self.due(step)):
+            batch = next(self.stream)
+            self.carry, out, metrics = self.agent.train(self.carry, batch)
+            self.updates += 1
+            self._take(out, metrics)
+
+    def flush(self):
+        """Fetch what the last update still owes, so that replay and metrics are complete."""
+        self._take(*self.agent.flush())
+
+    def report(self):
+        """Metrics of `report_batches` batches, averaged, with the videos of the last."""
+        metrics = elements.Agg(
+            [(lambda _, x: getattr(x, 'ndim', 1) == 0, 'mean'), (_always, 'last')]
+        )
+        for _ in range(self.args.report_batches):
+            self.report_carry, values = self.agent.report(
+                self.report_carry, next(self.report_stream)
+            )
+            metrics.add(values)
+        return metrics.result()
+
+    def result(self):
+        """Averages of the updates since the last call."""
+        return self.metrics.result()
+
+    def save(self):
+        return {
+            'updates': self.updates,
+            'due': self.due.save(),
+            'stream': self.stream.save(),
+            'report_stream': self.report_stream.save(),
+        }
+
+    def load(self, data):
+        self.updates = data['updates']
+        self.due.load(data['due'])
+        self.stream.load(data['stream'])
+        self.report_stream.load(data['report_stream'])
+
+    def _take(self, out, metrics):
+        if 'replay' in out:
+            self.replay.update(out['replay'])
+        self.metrics.add(metrics)
+
+
+def _always(name, value):
+    return True

@@ -1,0 +1,152 @@
+"""The single-process loop: act, store, learn, log, save, until the steps or the time are over."""
+
+import functools
+import pathlib
+import time
+
+import elements
+
+from ..core import checkpoint, clock, driver, episodes, outputs, progress, signals
+from . import evaluate, learner
+
+# Environments for evaluation get other indices and so other seeds than those for training.
+EVAL_INDEX = 1000
+
+
+def train(make_agent, make_replay, make_env, make_stream, make_logger, args):
+    """Train an agent while it acts.
+
+    A logdir with a checkpoint goes on from there. SIGINT and SIGTERM save and end, as does the
+    normal end; `final_eval_eps` evaluation episodes follow that.
+    """
+    with signals.Stop() as stop:
+        run = Run(make_agent, make_replay, make_env, make_stream, make_logger, args)
+        try:
+            run.resume()
+            run.loop(stop)
+            run.save()
+            if args.final_eval_eps and not stop:
+                run.evaluate(stop)
+        finally:
+            run.close()
+
+
+class Run:
+    """The parts of a training run and how they are connected."""
+
+    def __init__(self, make_agent, make_replay, make_env, make_stream, make_logger, args):
+        self.args = args
+        self.logdir = pathlib.Path(args.logdir)
+        self.logger = make_logger()
+        self.step = self.logger.step
+        self.agent = make_agent()
+        self.replay = make_replay()
+        self.learner = learner.Learner(self.agent, self.replay, make_stream, args)
+        self.make_env = make_env
+        fns = [functools.partial(make_env, i) for i in range(args.envs)]
+        self.driver = driver.Driver(fns, args.parallel_envs)
+        self.episodes = episodes.Episodes(self.on_episode)
+        self.progress = progress.Progress(args.steps, args.duration, max(0, args.log_every))
+        self.checkpoint = checkpoint.Checkpoint(
+            self.logdir / 'ckpt',
+            replay=self.replay,
+            agent=self.agent,
+            learner=self.learner,
+            step=self.step,
+        )
+        usage = {k: bool(v) for k, v in args.usage.items()}
+        self.usage = elements.Usage(**usage)
+        self.timer = elements.timer.Timer(args.timer)
+        self.timer.wrap('agent', self.agent, ['policy', 'train', 'report'])
+        self.timer.wrap('replay', self.replay, ['add', 'sample', 'update'])
+        self.fps = {'policy': elements.FPS(), 'train': elements.FPS()}
+        self.seen_updates = 0
+        self.driver.on_step(self.on_step)
+
+    def resume(self):
+        """Go on from the newest checkpoint of the logdir, if there is one."""
+        if self.checkpoint.exists():
+            self.checkpoint.load()
+            outputs.truncate(self.logdir, int(self.step) * self.logger.multiplier)
+        self.seen_updates = self.learner.updates
+
+    def loop(self, stop):
+        args = self.args
+        should_log = clock.LocalClock(args.log_every)
+        should_report = clock.LocalClock(args.report_every)
+        should_save = clock.LocalClock(args.save_every)
+        deadline = time.monotonic() + (args.duration or float('inf'))
+        policy = lambda carry, obs: self.agent.policy(carry, obs, mode='train')
+        self.driver.reset(self.agent.init_policy)
+        while self.step < args.steps and time.monotonic() < deadline and not stop:
+            with self.timer.section('driver'):
+                self.driver(policy, steps=1)
+            self.progress.update(int(self.step), updates=self.learner.updates)
+            if should_report() and self.learner.ready:
+                self.logger.add(self.learner.report(), prefix='report')
+            if should_log():
+                self.log()
+            if should_save():
+                self.save()
+        self.learner.flush()
+        self.log()
+
+    def on_step(self, tran, worker):
+        """One step of one environment."""
+        self.step.increment()
+        self.fps['policy'].step()
+        self.replay.add({k: v for k, v in tran.items() if not k.startswith('log/')}, worker)
+        self.episodes(tran, worker)
+        self.learner.update(int(self.step))
+
+    def on_episode(self, result, worker):
+        self.logger.add(result, prefix='episode')
+        self.progress.update(int(self.step), score=result['score'])
+
+    def log(self):
+        """Write everything since the last call."""
+        updates = self.learner.updates
+        self.fps['train'].step((updates - self.seen_updates) * self.learner.batch_steps)
+        self.seen_updates = updates
+        self.logger.add(self.learner.result(), prefix='train')
+        self.logger.add(self.episodes.result(), prefix='epstats')
+        self.logger.add(self.replay.stats(), prefix='replay')
+        self.logger.add(self.usage.stats(), prefix='usage')
+        self.logger.add({k: v.result() for k, v in self.fps.items()}, prefix='fps')
+        if int(self.step):
+            self.logger.add({'updates_per_env_step': updates / int(self.step)}, prefix='ratio')
+        if self.timer.enabled and self.timer.paths:
+            timings = self.timer.stats()
+            self.logger.add(
+                {k: v for k, v in timings.items() if k.endswith('/frac')}, prefix='timer'
+            )
+        self.logger.write()
+
+    def save(self):
+        self.learner.flush()
+        folder = self.checkpoint.save(int(self.step))
+        self.progress.log(f'Saved checkpoint: {folder}')
+
+    def evaluate(self, stop):
+        """Evaluation episodes of the trained agent; the results go to the log and to eval.json."""
+        args = self.args
+        fns = [functools.partial(self.make_env, EVAL_INDEX + i) for i in range(args.envs)]
+        tell = lambda results: self.progress.log(
+            f'Evaluation episode {len(results)}: {results[-1]}'
+        )
+        results = evaluate.evaluate(
+            self.agent, fns, args.final_eval_eps, args.parallel_envs, tell, stop
+        )
+        if not results:
+            return
+        stats = evaluate.summary(results)
+        self.logger.add(stats, prefix='eval')
+        self.logger.write()
+        evaluate.write(self.logdir / 'eval.json', int(self.step), stats, results)
+        self.progress.log(evaluate.describe(stats))
+
+    def close(self):
+        self.progress.close()
+        self.driver.close()
+        self.agent.close()
+        self.logger.close()
