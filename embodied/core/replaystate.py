@@ -185,8 +185,6 @@ def _restore_waiting(replay, streams, saved, bases):
             if chunk is not None:
                 start.refs += 1
                 stream.waiting.append(position)
-            else:
-                stream.waiting.clear()
 
 
 def _drop_unused(replay):

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from embodied.core import chunk
+from embodied.tests import faults
 
 
 def step(t):
@@ -68,6 +69,14 @@ def test_save_and_load(tmp_path, capsys):
     # What was loaded can be updated.
     other.update(1, 2, {'reward': np.array([7, 8], np.float32)})
     assert other.columns['reward'].tolist() == [0, 7, 8, 3]
+
+
+def test_crash_while_saving_leaves_no_torn_file(tmp_path, monkeypatch):
+    faults.Disk(monkeypatch, at=3, mode='torn')
+    made = make()
+    with pytest.raises(faults.Crash):
+        made.save(tmp_path)
+    assert not (tmp_path / made.filename).exists()
 
 
 def test_load_of_a_bad_file(tmp_path):

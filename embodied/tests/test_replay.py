@@ -594,6 +594,10 @@ def run_until(tmp_path, patch, at, mode):
     saves = checkpoint.Checkpoint(tmp_path / 'ckpt', keep=1, replay=made)
     states = []
     fill(made, 9, workers=1)
+    saves.save(0)
+    # The save that has to survive has update files.
+    stepid = made.sample(2)['stepid']
+    made.update({'stepid': stepid, 'latent': np.full((2, 4, 3), 2, np.float32)})
     saves.save(1)
     states.append(snapshot(made))
     disk = faults.Disk(patch, at, mode)

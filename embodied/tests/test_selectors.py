@@ -221,3 +221,10 @@ def test_tree_with_weights_of_all_sizes():
     assert {tree.sample() for _ in range(200)} == {4}
     tree.remove(4)
     assert {tree.sample() for _ in range(200)} == {0}
+
+
+def test_rounding_at_the_upper_end_gives_no_empty_slot():
+    sums = sampletree.Sums(4)
+    sums.set([0, 2, 5], [0.3, 0.1, 0.2])
+    assert sums.find(1.0) == 5
+    assert sums.find(0.0) == 0
