@@ -53,7 +53,7 @@ def measure(task, count, parallel, steps):
     drv = driver.Driver(make, parallel)
     acts = sample_actions(drv.obs_space, drv.act_space, count)
     drv.on_step(lambda tran, index: None)
-    policy = lambda carry, obs: (carry, acts, {})  # noqa: E731
+    policy = lambda carry, obs: (carry, acts, {})
     drv(policy, steps=2 * count)
     done = -(-steps // count) * count
     workers = [w._process.pid for w in drv._workers] if parallel else []

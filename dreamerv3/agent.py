@@ -1,7 +1,7 @@
 """DreamerV3 (Hafner et al., 2025): learn a world model, act on what it imagines.
 
-`loss` is the table of contents: world model, imagination, actor and critic, replayed critic. Nothing
-here names a mesh, a type or a device; `embodied.jax.Agent` compiles it.
+`loss` is the table of contents: world model, imagination, actor and critic, replayed critic.
+Nothing here names a mesh, a type or a device; `embodied.jax.Agent` compiles it.
 """
 
 import re

@@ -9,8 +9,8 @@ def apply(carry, data, length):
     """Cut the context off a batch (B, K + T, ...) and take over its latents; K = `length`.
 
     Rows that open a window (`consec` 0) start from the state stored at step K - 1, the others go on
-    from the carry (state, previous action). Returns state, the data without their context (B, T, ...) and the
-    action before each step (B, T, ...).
+    from the carry (state, previous action). Returns the state, the data without their context
+    (B, T, ...) and the action before each step (B, T, ...).
     """
     state, prevact = carry
     actions = {k: data[k] for k in prevact}

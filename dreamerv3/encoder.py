@@ -19,9 +19,9 @@ def split_spaces(obs_space):
 
 
 def resolution(images, stages):
-    """Height, width and total channels of all cameras, and height and width after `stages` halvings.
+    """(Height, width) after `stages` halvings, and total channels of all cameras.
 
-    The smallest resolution must be 3 to 16 pixels, and all cameras of one size.
+    ValueError unless all cameras have one size and the result is 3 to 16 pixels.
     """
     sizes = {k: s.shape[:2] for k, s in images.items()}
     if len(set(sizes.values())) > 1:

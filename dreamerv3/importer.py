@@ -4,7 +4,7 @@
 
 OFFICIAL_CKPT is a checkpoint folder (with agent.pkl), the `ckpt` folder around it, or the logdir.
 Parameters keep their names, so importing is reading, checking and writing. The official files are
-pickles, which can hold code: they are read with an unpickler that makes plain arrays and nothing else.
+pickles, which can hold code, so an unpickler reads them that makes plain arrays and nothing else.
 """
 
 import argparse
@@ -43,7 +43,7 @@ class Unpickler(pickle.Unpickler):
 
 
 def load_pickle(path):
-    """Content of an official pickle. ValueError if it is damaged or holds more than plain arrays."""
+    """Content of an official pickle. ValueError if it is damaged or holds more than arrays."""
     path = pathlib.Path(path)
     try:
         with path.open('rb') as f:

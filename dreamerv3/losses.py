@@ -16,8 +16,8 @@ sg = ops.sg
 def lambda_return(last, term, rew, boot, disc, lam):
     """Mixture of n-step returns, (B, T) inputs to (B, T - 1).
 
-    R_t = r_t+1 + disc (1 - term_t+1) ((1 - L_t+1) boot_t+1 + L_t+1 R_t+1), with R_T-1 = boot_T-1 and
-    L = lam (1 - last). Schulman et al. 2016, in the notation of DreamerV3.
+    R_t = r_t+1 + disc (1 - term_t+1) ((1 - L_t+1) boot_t+1 + L_t+1 R_t+1), with L = lam (1 - last)
+    and R_T-1 = boot_T-1. Schulman et al. 2016, in the notation of DreamerV3.
     """
     live = (1 - f32(term))[:, 1:] * disc
     cont = (1 - f32(last))[:, 1:] * lam
@@ -60,7 +60,7 @@ def imag_loss(
     valstats     (offset, scale) of valnorm before its update, to denormalise predictions
 
     weight_t = prod_i<=t disc c_i / disc, so weight_0 = c_0
-    R_t      = lambda return with tar = slow or fast value, disc = 1 if contdisc else 1 - 1 / horizon
+    R_t      = lambda return; tar = slow or fast value, disc = 1 with contdisc else 1 - 1/horizon
     policy_t = -weight_t (sg(A_t) sum ln pi(a_t) + actent sum H), A_t = (R_t - tar_t) / scale(R)
     value_t  = weight_t (value.loss(R_t) + slowreg value.loss(slow_t))
 

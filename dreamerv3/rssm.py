@@ -1,7 +1,7 @@
 """The dynamics: a recurrent state-space model with a block-diagonal GRU and categorical latents.
 
-Sizes: D deter, h hidden, S x C stoch x classes, g blocks. The state is deter (B, D) and stoch (B, S, C);
-a feature adds the raw logits that stoch was drawn from.
+Sizes: D deter, h hidden, S x C stoch x classes, g blocks. The state is deter (B, D) and stoch
+(B, S, C); a feature adds the raw logits that stoch was drawn from.
 """
 
 import elements

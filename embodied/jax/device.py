@@ -1,4 +1,4 @@
-"""Which devices JAX runs on, and how it is set up. Call `setup` before anything touches a device."""
+"""Which devices JAX runs on and how it is set up; `setup` comes before anything uses a device."""
 
 import os
 import pathlib

@@ -25,7 +25,7 @@ class Model:
 
     @property
     def entry_space(self) -> dict[str, elements.Space]:
-        """Spaces of what `policy` stores in replay beside the transition, without its `log/` keys."""
+        """Spaces of what `policy` stores in replay beside the transition."""
         raise NotImplementedError('Return spaces by name.')
 
     def initial(self, batch_size: int):

@@ -16,7 +16,7 @@ class Normalize(nj.Module):
     none      offset 0, scale 1
 
     With `debias` the statistics are divided by max(rate, c), where c tracks 1. The state is read
-    by `stats()` and written by `update(x)`; a caller that needs both gets the new ones with `obj(x)`.
+    by `stats()` and written by `update(x)`; `obj(x)` does both, in the order write, read.
     """
 
     rate: float = 0.01

@@ -1,7 +1,7 @@
 """Small functions and loops that every network here is made of.
 
-Arrays in, arrays out. The compute type is scoped: whoever compiles a program opens `precision(dtype)`
-around it, layers call `cast`. Networks never name a type or a device.
+Arrays in, arrays out. The compute type is scoped: whoever compiles a program opens
+`precision(dtype)` around it, layers call `cast`. Networks never name a type or a device.
 """
 
 import contextlib
@@ -82,9 +82,9 @@ def flat(x, ndims):
 def scan(fn, carry, xs, unroll=1):
     """`lax.scan` over axis 1 of (B, T, ...) whose body may call modules.
 
-    The body only reads parameters, so they are simply closed over and the body is traced once. While
-    parameters are being created, one call outside of the loop creates them. Randomness comes in
-    through `xs` (see `seeds`), because the global seed must not be split inside of the loop.
+    The body only reads parameters, so it closes over them and is traced once. While parameters
+    are being created, one call outside of the loop creates them. Randomness comes in through `xs`
+    (see `seeds`), because the global seed must not be split inside of the loop.
     """
     xs = jax.tree.map(lambda x: x.swapaxes(0, 1), xs)
     if nj.creating():

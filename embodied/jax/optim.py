@@ -99,7 +99,7 @@ def learning_rate(lr, schedule='const', warmup=1000, anneal=0):
     """Update index (from 0) to learning rate: a linear warm-up, then the schedule.
 
     i < warmup: lr i / warmup, so the first update moves nothing. Then f = min(1, (i - warmup) /
-    (anneal - warmup)); const: lr; linear: lr (1 - 0.9 f); cosine: lr ((1 - w)(1 + cos(pi f)) / 2 + w)
+    (anneal - warmup)); const: lr; linear: lr (1 - 0.9 f); cosine: lr ((1 - w)(1 + cos(pi f))/2 + w)
     with w = 0.1 lr, as in the official program, whose floor is thus 0.1 lr^2.
     """
     if schedule not in ('const', 'linear', 'cosine'):

@@ -383,7 +383,7 @@ class TestErrors:
     )
     def test_missing_extras_of_gymnasium(self, task, package, extra, monkeypatch):
         original = from_gym.importlib.util.find_spec
-        absent = lambda name: None if name == package else original(name)  # noqa: E731
+        absent = lambda name: None if name == package else original(name)
         monkeypatch.setattr(from_gym.importlib.util, 'find_spec', absent)
         with pytest.raises(ValueError) as info:
             registry.check(f'gym_{task}')
