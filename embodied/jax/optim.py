@@ -146,6 +146,7 @@ class Optimizer(nj.Module):
             'loss': value,
             'updates': self.steps.read(),
             'grad_norm': optax.tree.norm(grads),
+            'update_norm': optax.tree.norm(updates),
             'grad_rms': ops.rms(grads),
             'update_rms': ops.rms(updates),
             'param_rms': ops.rms(params),
