@@ -83,10 +83,12 @@ class Checkpoint:
         return folder
 
     def load(self, keys=None) -> bool:
-        """Load the parts named in `keys`, by default all, from the newest intact checkpoint.
+        """Load the parts named in `keys` from the newest intact checkpoint.
 
-        Damaged ones are skipped with one printed line. False if there is none to load.
+        By default all that it has; parts that it lacks stay as they are, and a printed line names
+        them. Damaged checkpoints are skipped, with one line too. False if there is none to load.
         """
+        wanted = keys is not None
         keys = list(self.parts if keys is None else keys)
         if unknown := sorted(set(keys) - set(self.parts)):
             raise ValueError(f'Checkpoint has no parts {unknown}, it has {sorted(self.parts)}')
@@ -101,8 +103,10 @@ class Checkpoint:
                 elements.print(f'Skipped checkpoint {folder}: {text}', color='yellow')
                 continue
             if missing := sorted(set(keys) - set(saved)):
-                raise ValueError(f'{folder} has no parts {missing}, only {manifest["parts"]}')
-            for key in keys:
+                if wanted:
+                    raise ValueError(f'{folder} has no parts {missing}, only {manifest["parts"]}')
+                elements.print(f'{folder} has no {", ".join(missing)}: new ones are used')
+            for key in saved:
                 self.parts[key].load(data.pop(key))
             self.known |= {folder.name} | line
             elements.print(f'Loaded checkpoint: {folder}')

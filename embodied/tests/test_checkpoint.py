@@ -99,12 +99,17 @@ def test_some_parts_only(tmp_path):
         other.load(keys=['nothing'])
 
 
-def test_part_that_was_not_saved(tmp_path):
+def test_part_that_was_not_saved(tmp_path, capsys):
     make(tmp_path, 3).save(3)
     other = checkpoint.Checkpoint(tmp_path, agent=Part(), critic=Part())
     with pytest.raises(ValueError, match=r"no parts \['critic'\], only \['agent', 'step'\]"):
-        other.load()
+        other.load(keys=['agent', 'critic'])
     assert other.parts['agent'].loads == 0
+    # Unless it was asked for, the part stays new, as with an imported checkpoint.
+    assert other.load()
+    assert other.parts['agent'].data['count'] == 3
+    assert other.parts['critic'].loads == 0
+    assert 'has no critic' in capsys.readouterr().out
 
 
 def test_keeps_the_newest(tmp_path):
