@@ -42,6 +42,13 @@ class Unpickler(pickle.Unpickler):
         return ALLOWED[module, name]
 
 
+class Imported:
+    """A part of a checkpoint that is only saved."""
+
+    def __init__(self, data):
+        self.save = lambda: data
+
+
 def load_pickle(path):
     """Content of an official pickle. ValueError if it is damaged or holds more than arrays."""
     path = pathlib.Path(path)
@@ -102,13 +109,14 @@ def convert(source, logdir):
     """Write a logdir with the parameters, step and config of an official checkpoint."""
     folder, config_file = find(source)
     logdir = pathlib.Path(logdir).expanduser()
-    target = checkpoint.Checkpoint(logdir / 'ckpt')
+    agent = load_agent(folder / 'agent.pkl')
+    step = int(load_pickle(folder / 'step.pkl')) if (folder / 'step.pkl').is_file() else 0
+    parts = {'agent': Imported(agent), 'step': Imported(step)}
+    target = checkpoint.Checkpoint(logdir / 'ckpt', **parts)
     if target.exists():
         raise ValueError(f'{logdir}: there is a checkpoint already. Give a new folder.')
-    agent = load_agent(folder / 'agent.pkl')
-    step = load_pickle(folder / 'step.pkl') if (folder / 'step.pkl').is_file() else 0
-    target.write(int(step), {'agent': agent, 'step': int(step)})
-    print(f'Imported {len(agent["params"])} parameters at step {int(step)} into {logdir}')
+    target.save(step)
+    print(f'Imported {len(agent["params"])} parameters at step {step} into {logdir}')
     if config_file:
         official = dict(elements.Config.load(str(config_file)))
         config, ignored = translate(official)

@@ -133,7 +133,7 @@ class Stream:
         raise NotImplementedError('Return the next batch.')
 
     def save(self) -> Any:
-        """Position as JSON data."""
+        """Position: dicts and lists of numbers, strings and arrays."""
         raise NotImplementedError('Return the position.')
 
     def load(self, state: Any) -> None:
