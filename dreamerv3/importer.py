@@ -16,6 +16,7 @@ import elements
 import numpy as np
 
 from embodied import config as configlib
+from embodied import logdir as logdirs
 from embodied.core import checkpoint
 
 CONFIGS = pathlib.Path(__file__).parent / 'configs.yaml'
@@ -80,7 +81,10 @@ def translate(official):
     `policy.unimix` is in every official config, but its heads do not apply it.
     """
     schema = configlib.Schema(CONFIGS)
-    flat = dict(elements.Config(official).flat)
+    try:
+        flat = dict(elements.Config(official).flat)
+    except (TypeError, AssertionError) as e:
+        raise ValueError(f'The config.yaml is not that of an official run: {e}') from e
     if 'agent.policy.unimix' in flat:
         flat['agent.policy.unimix'] = 0.0
     known = {k: v for k, v in flat.items() if k in schema.options and not k.startswith(OURS)}
@@ -105,23 +109,34 @@ def find(path):
     return folder, next((p for p in config if p.is_file()), None)
 
 
+def load_step(path):
+    """Environment steps of an official step.pkl, 0 if there is none."""
+    step = load_pickle(path) if path.is_file() else 0
+    if type(step) is not int or step < 0:
+        raise ValueError(f'Cannot import {path}: not a number of steps ({step!r:.80}).')
+    return step
+
+
 def convert(source, logdir):
     """Write a logdir with the parameters, step and config of an official checkpoint."""
     folder, config_file = find(source)
-    logdir = pathlib.Path(logdir).expanduser()
-    agent = load_agent(folder / 'agent.pkl')
-    step = int(load_pickle(folder / 'step.pkl')) if (folder / 'step.pkl').is_file() else 0
-    parts = {'agent': Imported(agent), 'step': Imported(step)}
-    target = checkpoint.Checkpoint(logdir / 'ckpt', **parts)
+    parts = {'agent': load_agent(folder / 'agent.pkl'), 'step': load_step(folder / 'step.pkl')}
+    config, left_out = translate(configlib.load(config_file)) if config_file else (None, [])
+    logdir = logdirs.resolve(str(logdir))
+    target = checkpoint.Checkpoint(logdir / 'ckpt', **{k: Imported(v) for k, v in parts.items()})
     if target.exists():
         raise ValueError(f'{logdir}: there is a checkpoint already. Give a new folder.')
-    target.save(step)
-    print(f'Imported {len(agent["params"])} parameters at step {step} into {logdir}')
-    if config_file:
-        official = dict(elements.Config.load(str(config_file)))
-        config, ignored = translate(official)
-        configlib.save(config.update(logdir=str(logdir)), logdir / 'config.yaml')
-        print(f'Options without a counterpart, left out: {", ".join(ignored) or "none"}')
+    # All has been read and fits, so only the disk can fail from here on.
+    logdirs.create(logdir)
+    if config:
+        logdirs.keep_config(logdir, config.update(logdir=str(logdir)))
+    target.save(parts['step'])
+    print(f'Imported {len(parts["agent"]["params"])} parameters at step {parts["step"]}: {logdir}')
+    ours = [k for k in left_out if k.startswith(('agent.', 'replay.'))]
+    if not config:
+        print('No config.yaml beside the checkpoint: give the options of its run yourself.')
+    elif ours:
+        print(f'Options without a counterpart, left out: {", ".join(ours)}')
 
 
 def main(argv=None):
@@ -132,7 +147,7 @@ def main(argv=None):
     try:
         convert(args.checkpoint, args.logdir)
     except (ValueError, OSError) as e:
-        print(f'Error: {e}', file=sys.stderr)
+        print(f'Error: {" ".join(str(e).split())}', file=sys.stderr)
         raise SystemExit(2) from None
 
 
