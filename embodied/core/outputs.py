@@ -37,6 +37,26 @@ def truncate(logdir: str | pathlib.Path, step: int) -> None:
     scopes.truncate(logdir, step)
 
 
+def set_aside(logdir: str | pathlib.Path) -> pathlib.Path | None:
+    """Move the files of all outputs to a new folder `before-<n>`, and return it if there are any.
+
+    For a run that begins anew in a folder with the logs of another, whose steps would mix.
+    """
+    logdir = pathlib.Path(logdir)
+    names = ('metrics.jsonl', 'scores.jsonl', 'scope')
+    found = [logdir / x for x in names if (logdir / x).exists()]
+    if not found:
+        return None
+    count = 1
+    while (logdir / f'before-{count}').exists():
+        count += 1
+    folder = logdir / f'before-{count}'
+    folder.mkdir()
+    for path in found:
+        path.rename(folder / path.name)
+    return folder
+
+
 class Safe:
     """An output whose errors are one line each, told once per kind."""
 

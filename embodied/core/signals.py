@@ -1,5 +1,7 @@
 """SIGINT and SIGTERM as a wish to stop, so that a loop can save and end in its own time."""
 
+import contextlib
+import os
 import signal
 import threading
 
@@ -34,7 +36,11 @@ class Stop:
         self.previous = {}
 
     def _handle(self, number, frame):
-        if self.reason and number == signal.SIGINT:
+        if self.reason is None:
+            self.reason = signal.Signals(number).name
+            # Not by print, which fails if the signal has come in the middle of another one.
+            text = f'\n{self.reason}: saving and ending. Ctrl-C ends at once.\n'
+            with contextlib.suppress(OSError):
+                os.write(2, text.encode())
+        elif number == signal.SIGINT:
             raise KeyboardInterrupt
-        self.reason = signal.Signals(number).name
-        print(f'\n{self.reason}: saving and ending. Once more to end at once.', flush=True)

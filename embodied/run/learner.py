@@ -4,8 +4,6 @@ import elements
 
 from ..core import ratio
 
-PENDING = ({}, {})
-
 
 class Learner:
     """Trains an agent from replay, `train_ratio` replayed steps per environment step.
@@ -25,6 +23,8 @@ class Learner:
         self.carry = agent.init_train(args.batch_size)
         self.report_carry = agent.init_report(args.batch_size)
         self.batch_steps = args.batch_size * args.batch_length
+        self.layout = [args.batch_size, args.batch_length, args.consec_train, args.report_length]
+        self.layout += [args.consec_report, args.replay_context]
         self.due = ratio.Ratio(args.train_ratio / self.batch_steps)
         self.updates = 0
         self.metrics = elements.Agg()
@@ -68,6 +68,7 @@ class Learner:
         return {
             'updates': self.updates,
             'due': self.due.save(),
+            'layout': self.layout,
             'stream': self.stream.save(),
             'report_stream': self.report_stream.save(),
         }
@@ -75,8 +76,10 @@ class Learner:
     def load(self, data):
         self.updates = data['updates']
         self.due.load(data['due'])
-        self.stream.load(data['stream'])
-        self.report_stream.load(data['report_stream'])
+        # Batches of another layout, which a stream may hold, would not fit here.
+        if data['layout'] == self.layout:
+            self.stream.load(data['stream'])
+            self.report_stream.load(data['report_stream'])
 
     def _take(self, out, metrics):
         if 'replay' in out:

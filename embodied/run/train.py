@@ -1,5 +1,6 @@
 """The single-process loop: act, store, learn, log, save, until the steps or the time are over."""
 
+import contextlib
 import functools
 import pathlib
 import time
@@ -10,7 +11,7 @@ from ..core import checkpoint, clock, driver, episodes, outputs, progress, signa
 from . import evaluate, learner
 
 # Environments for evaluation get other indices and so other seeds than those for training.
-EVAL_INDEX = 1000
+EVAL_INDEX = 1_000_000
 
 
 def train(make_agent, make_replay, make_env, make_stream, make_logger, args):
@@ -19,34 +20,44 @@ def train(make_agent, make_replay, make_env, make_stream, make_logger, args):
     A logdir with a checkpoint goes on from there. SIGINT and SIGTERM save and end, as does the
     normal end; `final_eval_eps` evaluation episodes follow that.
     """
-    with signals.Stop() as stop:
-        run = Run(make_agent, make_replay, make_env, make_stream, make_logger, args)
-        try:
-            run.resume()
-            run.loop(stop)
-            run.save()
-            if args.final_eval_eps and not stop:
-                run.evaluate(stop)
-        finally:
-            run.close()
+    with contextlib.ExitStack() as stack:
+        stop = stack.enter_context(signals.Stop())
+        run = Run(make_agent, make_replay, make_env, make_stream, make_logger, args, stack)
+        run.resume()
+        run.loop(stop)
+        run.finish()
+        if args.final_eval_eps and not stop:
+            run.evaluate(stop)
 
 
 class Run:
-    """The parts of a training run and how they are connected."""
+    """The parts of a training run and how they are connected. What is to be closed is on `stack`.
 
-    def __init__(self, make_agent, make_replay, make_env, make_stream, make_logger, args):
+    That way it is closed as well if a later part cannot be made.
+    """
+
+    def __init__(self, make_agent, make_replay, make_env, make_stream, make_logger, args, stack):
         self.args = args
         self.logdir = pathlib.Path(args.logdir)
         self.logger = make_logger()
+        stack.callback(self.logger.close)
         self.step = self.logger.step
         self.agent = make_agent()
+        stack.callback(self.agent.close)
         self.replay = make_replay()
+        # Before anything keeps a method of them.
+        self.timer = elements.timer.Timer(args.timer)
+        self.timer.wrap('agent', self.agent, ['policy', 'train', 'report'])
+        self.timer.wrap('replay', self.replay, ['add', 'sample', 'update'])
         self.learner = learner.Learner(self.agent, self.replay, make_stream, args)
         self.make_env = make_env
         fns = [functools.partial(make_env, i) for i in range(args.envs)]
         self.driver = driver.Driver(fns, args.parallel_envs)
+        stack.callback(self.driver.close)
+        self.driver.on_step(self.on_step)
         self.episodes = episodes.Episodes(self.on_episode)
         self.progress = progress.Progress(args.steps, args.duration, max(0, args.log_every))
+        stack.callback(self.progress.close)
         self.checkpoint = checkpoint.Checkpoint(
             self.logdir / 'ckpt',
             replay=self.replay,
@@ -54,21 +65,27 @@ class Run:
             learner=self.learner,
             step=self.step,
         )
-        usage = {k: bool(v) for k, v in args.usage.items()}
-        self.usage = elements.Usage(**usage)
-        self.timer = elements.timer.Timer(args.timer)
-        self.timer.wrap('agent', self.agent, ['policy', 'train', 'report'])
-        self.timer.wrap('replay', self.replay, ['add', 'sample', 'update'])
+        self.usage = elements.Usage(**{k: bool(v) for k, v in args.usage.items()})
         self.fps = {'policy': elements.FPS(), 'train': elements.FPS()}
         self.seen_updates = 0
-        self.driver.on_step(self.on_step)
+        self.logged = 0
+        self.saved = None
 
     def resume(self):
         """Go on from the newest checkpoint of the logdir, if there is one."""
-        if self.checkpoint.exists():
-            self.checkpoint.load()
-            outputs.truncate(self.logdir, int(self.step) * self.logger.multiplier)
+        if not self.checkpoint.exists():
+            # A run that was killed before its first save leaves logs that would mix with the new.
+            if folder := outputs.set_aside(self.logdir):
+                self.progress.log(f'No checkpoint to resume, earlier logs are now in {folder}')
+            return
+        if not self.checkpoint.load():
+            raise ValueError(
+                f'logdir: no checkpoint in {self.checkpoint.directory} can be read. Remove that '
+                'folder to begin anew, or give another logdir'
+            )
+        outputs.truncate(self.logdir, int(self.step) * self.logger.multiplier)
         self.seen_updates = self.learner.updates
+        self.logged = self.saved = int(self.step)
 
     def loop(self, stop):
         args = self.args
@@ -87,9 +104,7 @@ class Run:
             if should_log():
                 self.log()
             if should_save():
-                self.save()
-        self.learner.flush()
-        self.log()
+                self.try_save()
 
     def on_step(self, tran, worker):
         """One step of one environment."""
@@ -103,6 +118,14 @@ class Run:
         self.logger.add(result, prefix='episode')
         self.progress.update(int(self.step), score=result['score'])
 
+    def finish(self):
+        """Log and save what has come since the last time."""
+        self.learner.flush()
+        if self.logged != int(self.step):
+            self.log()
+        if self.saved != int(self.step):
+            self.save()
+
     def log(self):
         """Write everything since the last call."""
         updates = self.learner.updates
@@ -111,7 +134,8 @@ class Run:
         self.logger.add(self.learner.result(), prefix='train')
         self.logger.add(self.episodes.result(), prefix='epstats')
         self.logger.add(self.replay.stats(), prefix='replay')
-        self.logger.add(self.usage.stats(), prefix='usage')
+        usage = {k: v for k, v in self.usage.stats().items() if not isinstance(v, str)}
+        self.logger.add(usage, prefix='usage')
         self.logger.add({k: v.result() for k, v in self.fps.items()}, prefix='fps')
         if int(self.step):
             self.logger.add({'updates_per_env_step': updates / int(self.step)}, prefix='ratio')
@@ -121,15 +145,25 @@ class Run:
                 {k: v for k, v in timings.items() if k.endswith('/frac')}, prefix='timer'
             )
         self.logger.write()
+        self.logged = int(self.step)
 
     def save(self):
         self.learner.flush()
         folder = self.checkpoint.save(int(self.step))
+        self.saved = int(self.step)
         self.progress.log(f'Saved checkpoint: {folder}')
+
+    def try_save(self):
+        """A disk that is full for a while does not end a run."""
+        try:
+            self.save()
+        except OSError as e:
+            self.progress.log(f'Could not save, will try again: {e}')
 
     def evaluate(self, stop):
         """Evaluation episodes of the trained agent; the results go to the log and to eval.json."""
         args = self.args
+        self.driver.close()  # Environments may be large, and these have done their work.
         fns = [functools.partial(self.make_env, EVAL_INDEX + i) for i in range(args.envs)]
         tell = lambda results: self.progress.log(
             f'Evaluation episode {len(results)}: {results[-1]}'
@@ -144,9 +178,3 @@ class Run:
         self.logger.write()
         evaluate.write(self.logdir / 'eval.json', int(self.step), stats, results)
         self.progress.log(evaluate.describe(stats))
-
-    def close(self):
-        self.progress.close()
-        self.driver.close()
-        self.agent.close()
-        self.logger.close()
