@@ -14,25 +14,27 @@ PAUSE = 10
 
 def report(agent, carry, data):
     """Metrics of a batch (B, K + T, ...), without learning from it. Returns carry and metrics."""
+    if not agent.config.report:
+        return carry, {}
     state, data, prevact = context.apply(carry, data, agent.config.replay_context)
     start = state
-    _, (state, _, _, metrics) = agent.loss(state, data, prevact, training=False)
+    _, (state, _, terms, metrics) = agent.loss(state, data, prevact, training=False)
     if agent.config.report_gradnorms:
-        metrics |= gradient_norms(agent, start, data, prevact)
+        metrics |= gradient_norms(agent, list(terms), start, data, prevact)
     if agent.dec.images:
         metrics |= open_loop(agent, start, data, prevact)
     return (state, {k: data[k][:, -1] for k in prevact}), metrics
 
 
-def gradient_norms(agent, state, data, prevact):
-    """Norm of the gradient of every loss term by itself, one backward pass each."""
+def gradient_norms(agent, keys, state, data, prevact):
+    """Norm of the gradient of every loss term of `keys` by itself, one backward pass each."""
 
     def term(key, *args):
         _, (_, _, terms, _) = agent.loss(*args, training=False)
         return terms[key].mean(), {}
 
     metrics = {}
-    for key in agent.terms:
+    for key in keys:
         fn = optim.value_and_grad(lambda *args, key=key: term(key, *args), agent.opt.paths)
         _, grads, _ = fn(state, data, prevact)
         metrics[f'gradnorm/{key}'] = optax.tree.norm(grads)
@@ -68,9 +70,8 @@ def video(truth, pred, half):
     truth = truth.astype(jnp.float32)
     error = (pred - truth + 255) / 2
     x = jnp.concatenate([truth, pred, error], 2)
-    if x.shape[-1] == 1:
-        x = x.repeat(3, -1)
-    x = x[..., :3]
+    # Less than three channels are shown as gray, of more the first three.
+    x = x[..., :3] if x.shape[-1] >= 3 else x[..., :1].repeat(3, -1)
     green, red = jnp.array([0, 255, 0.0]), jnp.array([255, 0, 0.0])
     color = jnp.where(jnp.arange(x.shape[1])[:, None] < half, green, red)[:, None, None]
     pad = [(0, 0), (0, 0), (BORDER, BORDER), (BORDER, BORDER), (0, 0)]
