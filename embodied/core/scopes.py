@@ -2,6 +2,7 @@
 
 import pathlib
 import re
+import shutil
 
 import numpy as np
 
@@ -121,5 +122,9 @@ def _tables(logdir):
 
 
 def _cut(table, rows):
+    if not rows:
+        # A column without rows is one that cannot be read back.
+        table.unlink() if table.suffix == '.float' else shutil.rmtree(table.parent)
+        return
     with table.open('r+b') as f:
         f.truncate(int(rows) * ROW)

@@ -101,3 +101,14 @@ def test_truncate(tmp_path):
     reader = scope.Reader(tmp_path)
     assert reader['a'][0].tolist() == [1, 3, 4]
     assert reader['b'][0].tolist() == [1, 3]
+
+
+def test_truncate_removes_columns_without_rows(tmp_path):
+    output = scopes.Scope(tmp_path)
+    output(((2, 'a', np.asarray(1.0)), (5, 'b', np.asarray(1.0)), (5, 'c', 'text')))
+    scopes.truncate(tmp_path, 3)
+    reader = scope.Reader(tmp_path)
+    assert reader.keys() == ('a',)
+    output(((4, 'b', np.asarray(2.0)), (4, 'c', 'text')))
+    reader = scope.Reader(tmp_path)
+    assert [reader[k][0].tolist() for k in ('a', 'b', 'c')] == [[2], [4], [4]]
