@@ -29,13 +29,15 @@ from . import context, decoder, encoder, losses, report, rssm
 f32 = jnp.float32
 sg = ops.sg
 FLAGS = ('is_first', 'is_last', 'is_terminal', 'reward')
+# Above this a one-hot vector is not meant.
+CLASSES = 65536
 
 
 class Dreamer(Model):
     """World model `enc dyn dec rew con`, actor `pol`, critic `val` and its slow copy."""
 
     def __init__(self, obs_space, act_space, config):
-        check_names({**obs_space, **act_space})
+        check_spaces({**obs_space, **act_space})
         self.obs_space = {k: v for k, v in obs_space.items() if not k.startswith('log/')}
         self.act_space = {k: v for k, v in act_space.items() if k != 'reset'}
         self.config = config
@@ -222,13 +224,23 @@ def make_head(space, config, name, output=None):
     return heads.MLPHead(space, output or options.pop('output'), **options, name=name)
 
 
-def check_names(spaces):
-    for key in spaces:
-        if not key.startswith('log/') and not re.fullmatch('[A-Za-z0-9_]+', key):
+def check_spaces(spaces):
+    """ValueError for a name or a number of classes that cannot be."""
+    for key, space in spaces.items():
+        if key.startswith('log/'):
+            continue
+        if not re.fullmatch('[A-Za-z0-9_]+', key):
             raise ValueError(
                 f'Space {key!r}: names of observations and actions may hold letters, digits and '
                 'underscores (and `log/` in front of what is only logged).'
             )
+        if space.discrete and len(space.shape) < 3:
+            low, high = (np.asarray(x, np.int64) for x in (space.low, space.high))
+            if (high - low).max() > CLASSES:
+                raise ValueError(
+                    f'Space {key!r} has {(high - low).max()} classes, allowed are up to {CLASSES}. '
+                    'Integers that are quantities are better float32.'
+                )
 
 
 def make_agent(obs_space, act_space, config):

@@ -68,11 +68,13 @@ class Agg(Dist):
 class Categorical(Dist):
     """p = (1 - u) softmax(z) + u / K over the last axis; `logits` become ln p.
 
-    `allowed` (..., K) limits the classes; the uniform share is spread over the allowed ones.
+    `allowed` (..., K) limits the classes; the uniform share is spread over the allowed ones. `low`
+    (...) is the value that the first class stands for.
     """
 
-    def __init__(self, logits, unimix=0.0, allowed=None):
+    def __init__(self, logits, unimix=0.0, allowed=None, low=0):
         logits = f32(logits)
+        self.low = low
         if allowed is not None:
             logits = jnp.where(allowed, logits, NEVER)
         if unimix:
@@ -88,13 +90,14 @@ class Categorical(Dist):
         return jax.nn.log_softmax(self.logits, -1)
 
     def pred(self):
-        return jnp.argmax(self.logits, -1).astype(i32)
+        return jnp.argmax(self.logits, -1).astype(i32) + self.low
 
     def sample(self, seed):
-        return jax.random.categorical(seed, self.logits, -1).astype(i32)
+        return jax.random.categorical(seed, self.logits, -1).astype(i32) + self.low
 
     def logp(self, event):
-        return (self._logprobs() * jax.nn.one_hot(event, self.logits.shape[-1])).sum(-1)
+        index = i32(event) - self.low
+        return (self._logprobs() * jax.nn.one_hot(index, self.logits.shape[-1])).sum(-1)
 
     def entropy(self):
         logprobs = self._logprobs()

@@ -87,7 +87,8 @@ class Head(nj.Module):
         return dists.Binary(self.linear('logit', x))
 
     def categorical(self, x):
-        return dists.Categorical(*self.class_logits(x))
+        low = layers.bounds(self.space)[0].astype(np.int32).reshape(self.space.shape)
+        return dists.Categorical(*self.class_logits(x), low)
 
     def onehot(self, x):
         logits, unimix, allowed = self.class_logits(x)
