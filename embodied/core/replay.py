@@ -17,6 +17,7 @@ from . import chunk as chunklib
 from . import chunkstore, limiters, replaystate, selectors
 
 MASK = (1 << 32) - 1
+BACKGROUND = ('chunks', 'prefetch')  # Names of threads of this package that never add a step.
 
 
 class Stream:
@@ -286,7 +287,10 @@ class Replay:
         return self.items[self.selector()]
 
     def _wait(self):
-        if not self.items and threading.active_count() == 1:
+        if self.items:
+            return
+        others = [x for x in threading.enumerate() if not x.name.startswith(BACKGROUND)]
+        if not set(others) - {threading.current_thread()}:
             raise ValueError(
                 f'Replay {self.name} was asked for a sample but holds no window of {self.length} '
                 'steps, and no other thread could add one'

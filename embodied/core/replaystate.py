@@ -25,7 +25,8 @@ def save(replay) -> dict:
     chunks = [x for x in replay.chunks.values() if x.length]
     names = replay.store.save(chunks)
     numbers = {x.base >> 32: number for number, x in enumerate(chunks)}
-    selector = replay.selector.save() if hasattr(replay.selector, 'save') else None
+    kind = type(replay.selector).__name__
+    selector = {kind: replay.selector.save()} if hasattr(replay.selector, 'save') else {}
     return {
         'length': replay.length,
         'spec': {k: [str(d), list(s)] for k, (d, s) in (replay.spec or {}).items()},
@@ -72,8 +73,10 @@ def restore(replay, data: dict) -> bool:
     _restore_waiting(replay, streams, data['streams'], bases)
     queue = _translate(data['queue'], bases, counts)
     replay.queue = collections.deque(queue[queue >= 0].tolist())
-    if data['selector'] is not None and hasattr(replay.selector, 'load'):
-        replay.selector.load(data['selector'])
+    # One of another kind than the saved one begins anew.
+    kind = type(replay.selector).__name__
+    if kind in data['selector']:
+        replay.selector.load(data['selector'][kind])
     _drop_unused(replay)
     while replay.capacity and len(replay) > replay.capacity:
         replay.remove()

@@ -77,7 +77,7 @@ class Learner:
         self.updates = data['updates']
         self.due.load(data['due'])
         # Batches of another layout, which a stream may hold, would not fit here.
-        if data['layout'] == self.layout:
+        if data.get('layout') == self.layout:
             self.stream.load(data['stream'])
             self.report_stream.load(data['report_stream'])
 

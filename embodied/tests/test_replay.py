@@ -143,9 +143,10 @@ def test_sample_waits_for_another_thread():
     check(got[0])
 
 
-def test_sample_that_could_never_come():
-    made = make(name='eval')
+def test_sample_that_could_never_come(tmp_path):
+    made = make(tmp_path, name='eval', chunksize=1)
     made.add(step(0, 0))
+    assert made.store.pool._threads
     with pytest.raises(ValueError, match='eval was asked for a sample but holds no window of 4'):
         made.sample(1)
 

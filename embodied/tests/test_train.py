@@ -441,6 +441,40 @@ def test_resume_is_exact(tmp_path, selector, consec, steps, train_ratio):
             np.testing.assert_array_equal(left[key], right[key], key)
 
 
+@pytest.mark.parametrize(
+    'change',
+    [
+        {'batch_size': 3},
+        {'batch_length': 6},
+        {'consec_train': 1},
+        {'replay_context': 0},
+        {'report_length': 2},
+        {'envs': 1},
+        {'envs': 3},
+        {'capacity': 20},
+        {'selector': SELECTORS['mixture']},
+        {'selector': selectors.Fifo},
+        {'train_ratio': 0.0},
+    ],
+    ids=str,
+)
+def test_resume_with_other_options(tmp_path, change):
+    common = {'consec_train': 2, 'report_every': -1}
+    before = runs.Parts(tmp_path, steps=50, **common).train()
+    parts = runs.Parts(tmp_path, steps=80, **{**common, **change}).train()
+    check_steps(tmp_path)
+    assert rows(tmp_path)[-1]['step'] >= 80
+    assert len(parts.replay) == 20 if 'capacity' in change else len(before.replay)
+    updates = parts.agent.counters['updates'] - before.agent.counters['updates']
+    assert updates == len(parts.agent.batches)
+    assert bool(updates) == ('train_ratio' not in change)
+    for batch in parts.agent.batches:
+        assert batch['count'].shape == (
+            parts.args.batch_size,
+            parts.args.batch_length + parts.args.replay_context,
+        )
+
+
 def start(logdir, *flags):
     command = [sys.executable, str(ROOT / 'dreamerv3' / 'main.py'), '--logdir', str(logdir)]
     command += ['--random_agent', 'True', '--task', 'dummy_disc', '--run.envs', '2']
