@@ -20,7 +20,7 @@ REPLAY = {
 }
 
 
-def make_config(logdir='.', **changes):
+def make_config(logdir='/nowhere', **changes):
     """The keys that are read here, with small values."""
     run = {k: v for k, v in runs.DEFAULTS.items() if not k.startswith(('batch', 'report_l'))}
     for key in ('timer', 'consec_train', 'consec_report', 'replay_context'):
@@ -116,8 +116,10 @@ def test_kinds_of_selectors():
     assert build.recency(3, 0.0).tolist() == [1, 1, 1]
 
 
-def test_windows_hold_what_the_streams_cut():
-    config = make_config(consec_train=3, batch_length=7, replay_context=2, report_length=4)
+def test_windows_hold_what_the_streams_cut(tmp_path):
+    config = make_config(
+        tmp_path, consec_train=3, batch_length=7, replay_context=2, report_length=4
+    )
     made = build.make_replay(config)
     assert made.length == 3 * 7 + 2
     for t in range(40):
