@@ -68,7 +68,7 @@ def numbers(steps, envs=runs.ENVS):
 
 
 @pytest.mark.parametrize(
-    'train_ratio, save_every', [(0.0, 0), (4.0, 0), (64.0, 0), (0.0, -1), (4.0, -1)]
+    'train_ratio, save_every', [(0.0, 0), (4.0, 0), (64.0, 0), (4.0, -1)]
 )
 def test_every_transition_is_in_replay_once(tmp_path, train_ratio, save_every):
     parts = runs.Parts(tmp_path, train_ratio=train_ratio, save_every=save_every, steps=60).train()
@@ -492,7 +492,7 @@ def test_interrupt_of_the_program(tmp_path):
         if line.startswith('Step '):
             break
     first.send_signal(signal.SIGINT)
-    _, err = first.communicate(timeout=60)
+    _, err = first.communicate(timeout=300)
     assert first.returncode == 0
     assert 'SIGINT: saving and ending.' in err
     stopped = rows(tmp_path)[-1]['step']
@@ -501,7 +501,7 @@ def test_interrupt_of_the_program(tmp_path):
     assert saved.name.startswith(f'{stopped:012d}-')
 
     second = start(tmp_path, '--run.steps', str(stopped + 100))
-    out, err = second.communicate(timeout=60)
+    out, err = second.communicate(timeout=300)
     assert second.returncode == 0, err
     assert 'Loaded checkpoint' in out
     table = rows(tmp_path)
