@@ -67,9 +67,7 @@ def numbers(steps, envs=runs.ENVS):
     return {i: [10_000 * i + n for n in range(1, steps // envs + 1)] for i in range(envs)}
 
 
-@pytest.mark.parametrize(
-    'train_ratio, save_every', [(0.0, 0), (4.0, 0), (64.0, 0), (4.0, -1)]
-)
+@pytest.mark.parametrize('train_ratio, save_every', [(0.0, 0), (4.0, 0), (64.0, 0), (4.0, -1)])
 def test_every_transition_is_in_replay_once(tmp_path, train_ratio, save_every):
     parts = runs.Parts(tmp_path, train_ratio=train_ratio, save_every=save_every, steps=60).train()
     check_replay(parts, numbers(60))
