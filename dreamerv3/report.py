@@ -1,6 +1,8 @@
 """What is looked at now and then: losses on a batch, gradient norms per loss, open-loop videos."""
 
+import jax
 import jax.numpy as jnp
+import ninjax as nj
 import optax
 
 from embodied.jax import optim
@@ -29,16 +31,21 @@ def report(agent, carry, data):
 def gradient_norms(agent, keys, state, data, prevact):
     """Norm of the gradient of every loss term of `keys` by itself, one backward pass each."""
 
-    def term(key, *args):
-        _, (_, _, terms, _) = agent.loss(*args, training=False)
-        return terms[key].mean(), {}
+    def weighted(weights):
+        _, (_, _, terms, _) = agent.loss(state, data, prevact, training=False)
+        return sum(weights[i] * terms[k].mean() for i, k in enumerate(keys)), {}
 
-    metrics = {}
-    for key in keys:
-        fn = optim.value_and_grad(lambda *args, key=key: term(key, *args), agent.opt.paths)
-        _, grads, _ = fn(state, data, prevact)
-        metrics[f'gradnorm/{key}'] = optax.tree.norm(grads)
-    return metrics
+    # The seed is drawn out here, since the loop must not change the one of the surroundings.
+    gradients = nj.pure(optim.value_and_grad(weighted, agent.opt.paths), nested=True)
+    params, seed = dict(nj.context()), nj.seed()
+
+    def norm(weights):
+        _, (_, grads, _) = gradients(params, weights, seed=seed)
+        return optax.tree.norm(grads)
+
+    # A loop is compiled once, whatever the number of losses.
+    norms = jax.lax.map(norm, jnp.eye(len(keys)))
+    return {f'gradnorm/{k}': norms[i] for i, k in enumerate(keys)}
 
 
 def open_loop(agent, state, data, prevact):

@@ -1,0 +1,78 @@
+"""Agents and batches that are small enough to be compiled in tests."""
+
+import pathlib
+
+import elements
+import jax
+import ninjax as nj
+import numpy as np
+
+import dreamerv3
+from dreamerv3 import agent
+from embodied import config
+from embodied.jax import Agent
+
+SCHEMA = config.Schema(pathlib.Path(dreamerv3.__file__).parent / 'configs.yaml')
+SEED = np.zeros(2, np.uint32)
+# Images of 12 pixels and short dreams, on top of the block debug.
+FLAGS = {r'agent\..*\.mults': (2, 4), 'agent.imag_length': 3, 'agent.opt.warmup': 0}
+REWARD = {
+    'reward': elements.Space(np.float32),
+    **{k: elements.Space(bool) for k in ('is_first', 'is_last', 'is_terminal')},
+}
+VECTOR = {'vector': elements.Space(np.float32, (3,)), **REWARD}
+IMAGE = {'image': elements.Space(np.uint8, (12, 12, 3)), **REWARD}
+CHOICE = {'action': elements.Space(np.int32, (), 0, 4)}
+MOVE = {'action': elements.Space(np.float32, (2,), -1, 1)}
+
+
+def make_model(obs_space=None, act_space=None, flags=(), replay_context=1):
+    options = SCHEMA.resolve(['debug'], {**FLAGS, **dict(flags)})
+    settings = elements.Config(**options.agent, replay_context=replay_context)
+    return agent.Dreamer(obs_space or VECTOR, act_space or CHOICE, settings)
+
+
+def make_agent(*args, seed=0, **kwargs):
+    return Agent(make_model(*args, **kwargs), seed=seed)
+
+
+def draw(space, shape, rng):
+    """Values of a space, (*shape, *space.shape)."""
+    shape = (*shape, *space.shape)
+    if space.dtype == bool:
+        return rng.integers(0, 2, shape).astype(bool)
+    if space.discrete:
+        return rng.integers(space.low, space.high, shape).astype(space.dtype)
+    return rng.standard_normal(shape).astype(space.dtype)
+
+
+def batch(model, rows=2, steps=5, seed=0, consec=0):
+    """Data of an update: random values, no ends of episodes, latents as the policy stores them."""
+    rng = np.random.default_rng(seed)
+    spaces = {**model.obs_space, **model.act_space, **model.entry_space}
+    data = {k: draw(s, (rows, steps), rng) for k, s in spaces.items()}
+    for key in ('is_first', 'is_last', 'is_terminal'):
+        data[key][:] = False
+    data['consec'] = np.full((rows, steps), consec, np.int32)
+    data['stepid'] = rng.integers(0, 256, (rows, steps, 20), np.uint8)
+    return data
+
+
+def observation(model, rows=2, seed=0, first=False):
+    rng = np.random.default_rng(seed)
+    obs = {k: draw(s, (rows,), rng) for k, s in model.obs_space.items()}
+    for key in ('is_first', 'is_last', 'is_terminal'):
+        obs[key][:] = first and key == 'is_first'
+    return obs
+
+
+def create(model, rows=2):
+    """Fresh parameters and state of a model."""
+    data = batch(model, rows)
+    return nj.init(lambda: model.train(model.initial(rows), data))({}, seed=SEED)
+
+
+def compiled(fn):
+    """A function of modules as `(params, *args) -> (params, results)`."""
+    program = jax.jit(nj.pure(fn))
+    return lambda params, *args: program(dict(params), *args, seed=SEED)

@@ -1,0 +1,258 @@
+"""No option of the runtime without an effect: flips every key that is not the agent's.
+
+A probe is what a config makes: arguments of constructors, shapes of batches, what a run of an agent
+that counts does. Each key has one that another value must change. No JAX program is run.
+"""
+
+import functools
+import importlib
+import itertools
+import json
+import shutil
+import types
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+import pytest
+
+from dreamerv3 import agent, checks
+from dreamerv3.tests import small
+from embodied import build
+from embodied import checks as general
+from embodied.core import driver
+from embodied.tests import runs
+
+SCHEMA = small.SCHEMA
+train = importlib.import_module('embodied.run.train')
+KEYS = [k for k in SCHEMA.options if not k.startswith('agent.')]
+TINY = {
+    'task': 'dummy_disc',
+    'batch_size': 2,
+    'batch_length': 4,
+    'report_length': 3,
+    'run.envs': 2,
+    'run.steps': 40,
+    'run.train_ratio': 4.0,
+    'run.log_every': 0,
+    'run.report_every': 0,
+    'run.save_every': 0,
+}
+
+
+class Case(NamedTuple):
+    """How a key shows what it does."""
+
+    probes: list[Callable]  # Each must change.
+    value: Any  # Another one.
+    base: dict = {}  # Options without which the key does not matter.  # noqa: RUF012
+    also: dict = {}  # Options that have to change with it.  # noqa: RUF012
+
+
+def resolve(folder, flags):
+    return SCHEMA.resolve(['debug'], {**TINY, 'logdir': str(folder), **flags})
+
+
+def arguments(config):
+    return dict(build.arguments(config).flat)
+
+
+def environment(config):
+    """Spaces and first observation of the environments."""
+    env = build.make_env(config, 0)
+    action = {k: np.zeros(s.shape, s.dtype) for k, s in env.act_space.items()}
+    obs = env.step({**action, 'reset': np.bool_(True)})
+    return str(env.act_space), {k: v.tolist() for k, v in obs.items()}
+
+
+def env_options(config, monkeypatch):
+    """What the function that makes the environments of a suite is called with."""
+    seen = {}
+    monkeypatch.setattr(build.envs, 'make', lambda task, **kwargs: seen.update(kwargs))
+    monkeypatch.setattr(build.wrappers, 'wrap', lambda env: env)
+    build.make_env(config, 0)
+    return seen
+
+
+def replay(config):
+    made = build.make_replay(config)
+    names = ('length', 'capacity', 'online', 'chunksize')
+    return {**{k: getattr(made, k) for k in names}, 'folder': str(made.store.directory)}
+
+
+def selector(config):
+    """The selectors of a replay with their settings, and keys that are drawn from it."""
+    made = build.make_selector(config.replay, config.seed)
+    for key in range(10):
+        made[key] = [key]
+    parts = {'': made, **getattr(made, 'selectors', {})}
+    settings = {}
+    for name, part in parts.items():
+        for key in ('exponent', 'initial', 'zero_on_sample', 'maxfrac', 'sums'):
+            value = getattr(part, key, None)
+            settings[name, key] = value.tolist() if isinstance(value, np.ndarray) else value
+    return settings, [made() for _ in range(20)]
+
+
+def batches(config, mode):
+    """Keys, shapes and position of batches from a replay."""
+    made = build.make_replay(config)
+    for t in range(100):
+        made.add({'t': np.int32(t), 'is_first': np.bool_(t == 0)})
+    stream = build.make_stream(config, made, mode)
+    return [(x['t'].shape, int(x['consec'][0, 0])) for x in itertools.islice(stream, 4)]
+
+
+def outputs(config):
+    """Outputs of the logger with their settings."""
+    made = build.make_logger(config).outputs
+    made = [x.output for x in made]
+    fps = [x.fps for x in made if hasattr(x, 'fps')]
+    return [type(x).__name__ for x in made], fps, [getattr(x, 'pattern', None) for x in made]
+
+
+def random_agent(config):
+    made = build.build_agent(config, lambda *args: 'learning')
+    if made == 'learning':
+        return made
+    obs = {'is_first': np.zeros(9, bool)}
+    return {k: v.tolist() for k, v in made.policy((), obs)[1].items()}
+
+
+def compiled_agent(config, monkeypatch):
+    """What sets up JAX, the compiled agent and its model."""
+    seen = {}
+    monkeypatch.setattr(agent.device, 'setup', lambda **kwargs: seen.update(setup=kwargs))
+    monkeypatch.setattr(agent, 'Dreamer', lambda *args: seen.update(model=args[-1].flat))
+    monkeypatch.setattr(agent, 'Agent', lambda _, **kwargs: seen.update(agent=kwargs))
+    agent.make_agent({}, {}, config)
+    return seen
+
+
+def run(config, monkeypatch):
+    """What a run does: calls of the agent, environments, logs. Time passes a second per look."""
+    seen = {'usage': []}
+    now = itertools.count()
+    monkeypatch.setattr(train, 'time', types.SimpleNamespace(monotonic=lambda: next(now)))
+    monkeypatch.setattr(build.hardware, 'has_gpu', lambda: True)
+    usage = lambda **kwargs: seen['usage'].append(kwargs) or types.SimpleNamespace(stats=dict)
+    monkeypatch.setattr(train.elements, 'Usage', usage)
+
+    class Driver(driver.Driver):
+        def __init__(self, fns, parallel):
+            seen['parallel'] = parallel
+            super().__init__(fns, parallel=False)
+
+    monkeypatch.setattr(train.driver, 'Driver', Driver)
+    parts = runs.Parts(config.logdir)
+    parts.args = build.arguments(config)
+    saves, save = [], parts.agent.save
+    parts.agent.save = lambda: saves.append(1) or save()
+    parts.train()
+    lines = (parts.logdir / 'metrics.jsonl').read_text().splitlines()
+    timed = any(k.startswith('timer/') for x in lines for k in json.loads(x))
+    seen |= {'logs': len(lines), 'timed': timed, 'envs': sorted(parts.envs), 'saves': len(saves)}
+    return {**seen, **parts.agent.counters, 'modes': sorted(set(parts.agent.modes))}
+
+
+MIXED = {'replay.fracs.uniform': 0.5, 'replay.fracs.priority': 0.5}
+IMPORTANT = {'replay.fracs.uniform': 0.0, 'replay.fracs.priority': 1.0}
+RECENT = {'replay.fracs.uniform': 0.0, 'replay.fracs.recency': 1.0}
+train_batches = functools.partial(batches, mode='train')
+report_batches = functools.partial(batches, mode='report')
+CASES = {
+    'task': Case([environment], 'dummy_cont'),
+    'logdir': Case([arguments, replay, compiled_agent], '/tmp/elsewhere'),
+    'seed': Case([environment, selector, random_agent, compiled_agent], 1, {'random_agent': True}),
+    'random_agent': Case([random_agent], True),
+    'batch_size': Case([arguments, train_batches, report_batches], 3),
+    'batch_length': Case([arguments, replay, train_batches], 5),
+    'report_length': Case([arguments, report_batches], 2),
+    'consec_train': Case([replay, train_batches], 2),
+    'consec_report': Case([report_batches], 2, {'batch_length': 6}),
+    'replay_context': Case([replay, train_batches, report_batches, compiled_agent], 0),
+    'logger.outputs': Case([outputs], ('jsonl',)),
+    'logger.filter': Case([outputs], 'loss'),
+    'logger.timer': Case([arguments, run], False),
+    'logger.fps': Case([outputs], 30),
+    'env.crafter.size': Case([env_options], (32, 32), {'task': 'crafter_reward'}),
+    'env.crafter.logs': Case([env_options], True, {'task': 'crafter_reward'}),
+    'env.gym.size': Case([env_options], (32, 32), {'task': 'gym_CartPole-v1'}),
+    'env.dummy.size': Case([env_options, environment], (32, 32)),
+    'env.dummy.length': Case([env_options], 50),
+    'replay.size': Case([replay], 5000),
+    'replay.online': Case([replay], False),
+    'replay.fracs.uniform': Case([selector], 0.25, MIXED, {'replay.fracs.recency': 0.25}),
+    'replay.fracs.priority': Case([selector], 0.25, MIXED, {'replay.fracs.recency': 0.25}),
+    'replay.fracs.recency': Case([selector], 0.25, MIXED, {'replay.fracs.uniform': 0.25}),
+    'replay.prio.exponent': Case([selector], 0.4, IMPORTANT),
+    'replay.prio.maxfrac': Case([selector], 0.25, IMPORTANT),
+    'replay.prio.initial': Case([selector], 1.0, IMPORTANT),
+    'replay.prio.zero_on_sample': Case([selector], False, IMPORTANT),
+    'replay.recexp': Case([selector], 2.0, RECENT),
+    'replay.chunksize': Case([replay], 64),
+    'run.steps': Case([run], 20),
+    'run.duration': Case([run], 5),
+    'run.train_ratio': Case([run], 8.0),
+    'run.log_every': Case([run], -1),
+    'run.report_every': Case([run], -1),
+    'run.save_every': Case([run], -1),
+    'run.envs': Case([run], 4),
+    'run.parallel_envs': Case([run], True),
+    'run.report_batches': Case([run], 2, {'run.report_every': -1}),
+    'run.final_eval_eps': Case([run], 1),
+    'run.usage.psutil': Case([run], False),
+    'run.usage.nvsmi': Case([run], False),
+    'jax.platform': Case([compiled_agent], 'cuda'),
+    'jax.compute_dtype': Case([compiled_agent], 'bfloat16'),
+    'jax.policy_devices': Case([compiled_agent], (1,)),
+    'jax.train_devices': Case([compiled_agent], (0, 1)),
+    'jax.mock_devices': Case([compiled_agent], 2),
+    'jax.prealloc': Case([compiled_agent], True),
+    'jax.jit': Case([compiled_agent], False),
+    'jax.debug': Case([compiled_agent], False),
+    'jax.cache': Case([compiled_agent], 'off'),
+    'jax.profile': Case([compiled_agent], 3),
+}
+# Keys with one allowed value: another one is an error.
+SINGLE = {'script'}
+
+
+def look(probe, config, folder):
+    """What a probe sees, in an empty folder; what it replaces comes back afterwards."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    patched = probe in (run, compiled_agent, env_options)
+    with pytest.MonkeyPatch.context() as patch:
+        return probe(config, patch) if patched else probe(config)
+
+
+def test_every_key_has_its_case():
+    assert {*CASES, *SINGLE} == {*KEYS}
+
+
+@pytest.mark.parametrize('key', CASES)
+def test_key_changes_what_is_made(key, tmp_path):
+    case, folder = CASES[key], tmp_path / 'logdir'
+    before = resolve(folder, case.base)
+    after = resolve(folder, {**case.base, **case.also, key: case.value})
+    assert before[key] != after[key]
+    for config in (before, after):
+        checks.check(config)
+        if key != 'jax.platform':  # There is no other one on every machine.
+            general.check(config)
+    for probe in case.probes:
+        assert look(probe, before, folder) != look(probe, after, folder), probe
+
+
+@pytest.mark.parametrize('probe', [*dict.fromkeys(x for y in CASES.values() for x in y.probes)])
+def test_equal_options_make_the_same(probe, tmp_path):
+    folder = tmp_path / 'logdir'
+    config = resolve(folder, {'random_agent': probe is random_agent})
+    assert look(probe, config, folder) == look(probe, config, folder)
+
+
+@pytest.mark.parametrize('key', sorted(SINGLE))
+def test_single_value(key):
+    with pytest.raises(ValueError, match=f'^{key}: got .*allowed is {SCHEMA.options[key].default}'):
+        SCHEMA.resolve(flags={key: 'other'})
