@@ -16,6 +16,9 @@ from embodied.jax import layers, optim
 
 pytestmark = pytest.mark.golden
 
+# Rounding of one value and of a sum of some hundred products, relative to the largest one.
+NOISE = (1e-7, 1e-6)
+
 # Values there are differences of numbers around 1e8 times tiny probabilities.
 LOOSE = {'checkpoint_forward': 5e-5}
 
@@ -95,7 +98,8 @@ def programs(model, params, carry, data):
     run = compiled(lambda: details(model, carry, data))(params, seed=seed)[1]
     grad = compiled(lambda noise, key: gradient(model, carry, data, noise, key))
     exact = grad(params, 0.0, jax.random.key(0), seed=seed)[1]
-    moved = [grad(params, 1e-7, jax.random.key(i), seed=seed)[1]['grad'] for i in range(6)]
+    draws = [(noise, jax.random.key(i)) for noise in NOISE for i in range(6)]
+    moved = [grad(params, *x, seed=seed)[1]['grad'] for x in draws]
     spread = jax.tree.map(lambda *xs: np.ptp(np.stack(xs), 0), exact['grad'], *moved)
     return run, exact, spread, compiled(lambda: model.train(carry, data))(params, seed=seed)
 
@@ -151,7 +155,11 @@ def check_step(monkeypatch, arrays, meta, params, absolute=2e-5):
     assert exact['grad'].keys() == grads.keys()
     for key, value in grads.items():
         error = np.abs(exact['grad'][key] - value)
-        slack = np.where(spread[key] > 1e-5 * np.abs(value).max(), 2 * spread[key], 0)
+        slack = 3 * np.maximum(spread[key], 0)
+        if key.startswith('enc/cnn'):
+            # At a tie under a max-pool the gradient may go to either pixel; see `programs`.
+            slack = np.maximum(slack, 1e-2 * np.abs(value).max())
+        slack = np.where(slack > 1e-5 * np.abs(value).max(), slack, 0)
         close(
             np.maximum(0, error - slack),
             np.zeros_like(value),
