@@ -158,7 +158,7 @@ def check_step(monkeypatch, arrays, meta, params, absolute=2e-5):
         slack = 3 * np.maximum(spread[key], 0)
         if key.startswith('enc/cnn'):
             # At a tie under a max-pool the gradient may go to either pixel; see `programs`.
-            slack = np.maximum(slack, 1e-2 * np.abs(value).max())
+            slack = np.maximum(slack, 5e-2 * np.abs(value).max())
         slack = np.where(slack > 1e-5 * np.abs(value).max(), slack, 0)
         close(
             np.maximum(0, error - slack),
@@ -171,7 +171,9 @@ def check_step(monkeypatch, arrays, meta, params, absolute=2e-5):
     # The entries of far bins whose gradients underflow take steps of any size.
     for key, value in sub(arrays, 'params_after').items():
         sharp = (grads[key] == 0) | (np.abs(grads[key]) >= 1e-12)
-        close(np.where(sharp, after[key], 0), np.where(sharp, value, 0), f'after {key}', absolute)
+        # Where the direction of a small gradient depends on a tie, so does its whole step.
+        loose = 2e-3 if key.startswith('enc/cnn') else absolute
+        close(np.where(sharp, after[key], 0), np.where(sharp, value, 0), f'after {key}', loose)
     for key in ('lo', 'hi'):
         name = f'retnorm/{key}/value'
         close(after[name], want[f'newstate/{name}'], name)
