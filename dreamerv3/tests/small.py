@@ -14,8 +14,16 @@ from embodied.jax import Agent
 
 SCHEMA = config.Schema(pathlib.Path(dreamerv3.__file__).parent / 'configs.yaml')
 SEED = np.zeros(2, np.uint32)
-# Images of 12 pixels and short dreams, on top of the block debug.
-FLAGS = {r'agent\..*\.mults': (2, 4), 'agent.imag_length': 3, 'agent.opt.warmup': 0}
+# On top of the block debug: images of 12 pixels, short dreams, and few layers, as the time goes to
+# compiling, and the time to compile grows with the number of parameters.
+FLAGS = {
+    r'agent\..*\.mults': (4,),
+    r'agent\.(rewhead|conhead|value)\.layers': 0,
+    'agent.dec.simple.layers': 0,
+    'agent.dyn.rssm.imglayers': 1,
+    'agent.imag_length': 3,
+    'agent.opt.warmup': 0,
+}
 REWARD = {
     'reward': elements.Space(np.float32),
     **{k: elements.Space(bool) for k in ('is_first', 'is_last', 'is_terminal')},
