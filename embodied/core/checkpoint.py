@@ -99,8 +99,7 @@ class Checkpoint:
                 data = {x: _read(folder, x, manifest) for x in saved}
                 line = set(manifest['line'])
             except DAMAGE as e:
-                text = getattr(e, 'strerror', None) or str(e)
-                elements.print(f'Skipped checkpoint {folder}: {text}', color='yellow')
+                _tell_skipped(folder, e)
                 continue
             if missing := sorted(set(keys) - set(saved)):
                 if wanted:
@@ -121,11 +120,7 @@ class Checkpoint:
         return False
 
     def _folders(self):
-        """Folders named like checkpoints, newest first."""
-        paths = self.directory.iterdir() if self.directory.is_dir() else []
-        named = [(FOLDER.fullmatch(x.name), x) for x in paths]
-        named = [(m.group(2), int(m.group(1)), x) for m, x in named if m]
-        return [x for _, _, x in sorted(named, reverse=True)]
+        return _named(self.directory)
 
     def _time(self):
         """The time now, made later than that of every checkpoint in case the clock went back."""
@@ -170,25 +165,89 @@ class Checkpoint:
         self.known &= {x.name for x in self._folders()}
 
 
+def find(path) -> list[pathlib.Path]:
+    """Checkpoints that a path stands for, newest first: a logdir, its `ckpt`, or a checkpoint.
+
+    ValueError if there is none.
+    """
+    path = pathlib.Path(path).expanduser()
+    if (path / MANIFEST).is_file():
+        return [path]
+    for directory in (path / 'ckpt', path):
+        found = [x for x in _named(directory) if (x / MANIFEST).is_file()]
+        if found:
+            return found
+    raise ValueError(f'{path} {"holds no checkpoint" if path.exists() else "does not exist"}')
+
+
+def check(path, part: str) -> None:
+    """ValueError unless a checkpoint of the path seems to have the part. Fast: no content is read."""
+    problems = []
+    for folder in find(path):
+        try:
+            _verify(folder, part, content=False)
+            return
+        except DAMAGE as e:
+            problems.append(f'{folder.name}: {_cause(e)}')
+    raise ValueError(f'{path} has no checkpoint that is intact, {"; ".join(problems)}')
+
+
+def read(path, part: str):
+    """Folder, step and data of one part of the newest intact checkpoint that a path stands for.
+
+    Damaged ones are skipped with one line each. ValueError if there is no other.
+    """
+    for folder in find(path):
+        try:
+            manifest = _verify(folder, part)
+            return folder, int(manifest['step']), _read(folder, part, manifest)
+        except DAMAGE as e:
+            _tell_skipped(folder, e)
+    raise ValueError(f'{path} has no checkpoint that is intact')
+
+
+def _named(directory):
+    """Folders named like checkpoints, newest first."""
+    paths = directory.iterdir() if directory.is_dir() else []
+    named = [(FOLDER.fullmatch(x.name), x) for x in paths]
+    named = [(m.group(2), int(m.group(1)), x) for m, x in named if m]
+    return [x for _, _, x in sorted(named, reverse=True)]
+
+
+def _cause(error):
+    return getattr(error, 'strerror', None) or str(error)
+
+
+def _tell_skipped(folder, error):
+    elements.print(f'Skipped checkpoint {folder}: {_cause(error)}', color='yellow')
+
+
 def _put(path, pieces, listing):
     digest = hashlib.sha256()
     size = files.put(path, pieces, digest)
     listing[path.name] = {'size': size, 'sha256': digest.hexdigest()}
 
 
-def _verify(folder):
-    """The manifest of a folder whose files are all as they were written, else ValueError."""
+def _verify(folder, part=None, content=True):
+    """The manifest of a folder whose files are all as they were written, else ValueError.
+
+    With `part`, only the files of that part. Without `content`, only their sizes.
+    """
     manifest = json.loads(files.read(folder / MANIFEST))
     if manifest['format'] != FORMAT:
         raise ValueError(f'{MANIFEST} has format {manifest["format"]}, not {FORMAT}')
+    if part is not None and part not in manifest['parts']:
+        raise ValueError(f'it has no {part}, only {", ".join(manifest["parts"])}')
     for name, want in manifest['files'].items():
+        if part is not None and pathlib.Path(name).stem != part:
+            continue
         path = folder / name
         size = path.stat().st_size if path.is_file() else None
         if size is None:
             raise ValueError(f'{name} is missing')
         if size != want['size']:
             raise ValueError(f'{name} has {size} bytes, not {want["size"]}')
-        if files.sha256(path) != want['sha256']:
+        if content and files.sha256(path) != want['sha256']:
             raise ValueError(f'{name} has changed since it was written')
     return manifest
 

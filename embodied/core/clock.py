@@ -40,6 +40,13 @@ class LocalClock:
         self._prev = now
         return True
 
+    def save(self) -> dict:
+        """Seconds since it was true last, so that a run that is stopped often gets there too."""
+        return {'since': None if self._prev is None else self._now() - self._prev}
+
+    def load(self, data: dict) -> None:
+        self._prev = None if data['since'] is None else self._now() - data['since']
+
 
 class GlobalClock(LocalClock):
     """The clock for decisions that all replicas of a learner have to take together.

@@ -5,6 +5,8 @@ from collections.abc import Callable
 
 import numpy as np
 
+SUCCESS = 'log/success'
+
 
 class Episodes:
     """A tracker that eats transitions and tells what the episodes were like.
@@ -17,7 +19,8 @@ class Episodes:
     Arguments:
         on_end: called as `on_end({'score': float, 'length': int}, worker)` when an episode ends.
             The score is the sum of rewards. The length counts all transitions of the episode, the
-            one of the reset included, so it is the number of actions taken plus one.
+            one of the reset included, so it is the number of actions taken plus one. Where the
+            environment logs `log/success`, `success` is 1.0 if that was ever above 0, else 0.0.
         frames: a video holds this many frames at most, the last ones of the episode.
 
     What it holds is bounded, also for episodes that never end. Transitions of a worker before its
@@ -71,7 +74,7 @@ class Episodes:
         if episode.videos:
             self._videos = episode.videos
         if self._on_end:
-            self._on_end({'score': float(episode.score), 'length': episode.length}, worker)
+            self._on_end(episode.result(), worker)
 
 
 class _Episode:
@@ -99,6 +102,12 @@ class _Episode:
                     self._add_frame(f'policy_{key.replace("/", "_")}', value)
             elif value.ndim == 0 and key.startswith('log/'):
                 self._add_log(key, float(value))
+
+    def result(self):
+        result = {'score': float(self.score), 'length': self.length}
+        if SUCCESS in self._logs:
+            result['success'] = float(self._logs[SUCCESS][1] > 0)
+        return result
 
     def stats(self):
         stats = {}

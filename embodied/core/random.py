@@ -4,18 +4,21 @@ import numpy as np
 
 from . import base
 
+MODES = ('train', 'eval')
+
 
 class RandomAgent(base.Agent):
     """Draws every action uniformly from its space.
 
     Where a dimension has an infinite bound, it is drawn from a normal distribution, folded at the
-    other bound if that one is finite. Equal seeds give equal actions.
+    other bound if that one is finite. Equal seeds give equal actions, and those of training do not
+    depend on evaluations.
     """
 
     def __init__(self, obs_space: dict, act_space: dict, seed: int = 0):
         self.obs_space = obs_space
         self.act_space = {k: v for k, v in act_space.items() if k != 'reset'}
-        self._rng = np.random.default_rng(seed)
+        self._rngs = {x: np.random.default_rng([seed, i]) for i, x in enumerate(MODES)}
 
     def init_policy(self, batch_size):
         return ()
@@ -28,7 +31,8 @@ class RandomAgent(base.Agent):
 
     def policy(self, carry, obs, mode='train'):
         batch_size = len(obs['is_first'])
-        acts = {k: self._sample(v, batch_size) for k, v in self.act_space.items()}
+        rng = self._rngs[mode]
+        acts = {k: sample(v, batch_size, rng) for k, v in self.act_space.items()}
         return carry, acts, {}
 
     def train(self, carry, data):
@@ -41,25 +45,26 @@ class RandomAgent(base.Agent):
         return source
 
     def save(self):
-        return {'rng': self._rng.bit_generator.state}
+        return {k: v.bit_generator.state for k, v in self._rngs.items()}
 
     def load(self, data=None, regex=None):
-        """Take over the random state of `save`; there are no parameters for `regex` to choose."""
-        if data is not None:
-            self._rng.bit_generator.state = data['rng']
+        """Take over the random states of `save`. With `regex` nothing: there are no parameters."""
+        if data is not None and regex is None:
+            for mode, rng in self._rngs.items():
+                rng.bit_generator.state = data[mode]
 
-    def _sample(self, space, batch_size):
-        shape = (batch_size, *space.shape)
-        if space.dtype == bool:
-            return self._rng.integers(0, 2, shape).astype(bool)
-        if space.discrete:
-            return self._rng.integers(space.low, space.high, shape, space.dtype)
-        lower, upper = np.isfinite(space.low), np.isfinite(space.high)
-        low, high = np.where(lower, space.low, 0), np.where(upper, space.high, 0)
-        share = self._rng.random(shape)
-        normal = self._rng.standard_normal(shape)
-        value = np.where(
-            lower, low + np.abs(normal), np.where(upper, high - np.abs(normal), normal)
-        )
-        value = np.where(lower & upper, low * (1 - share) + high * share, value)
-        return value.astype(space.dtype)
+
+def sample(space, batch_size: int, rng) -> np.ndarray:
+    """Random values (batch_size, ...) of a space."""
+    shape = (batch_size, *space.shape)
+    if space.dtype == bool:
+        return rng.integers(0, 2, shape).astype(bool)
+    if space.discrete:
+        return rng.integers(space.low, space.high, shape, space.dtype)
+    lower, upper = np.isfinite(space.low), np.isfinite(space.high)
+    low, high = np.where(lower, space.low, 0), np.where(upper, space.high, 0)
+    share = rng.random(shape)
+    normal = rng.standard_normal(shape)
+    value = np.where(lower, low + np.abs(normal), np.where(upper, high - np.abs(normal), normal))
+    value = np.where(lower & upper, low * (1 - share) + high * share, value)
+    return value.astype(space.dtype)

@@ -97,6 +97,14 @@ def prepare(value):
     return value
 
 
+def write_video(path: pathlib.Path, frames, fps: int = 15) -> None:
+    """Frames (T, H, W, C) as a file of their own, an mp4."""
+    from scope import formats
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(formats.Video(fps=fps).encode(prepare(frames)))
+
+
 def mend(logdir: pathlib.Path) -> None:
     """Cut a torn row at the end of any table."""
     for table, _ in _tables(logdir):

@@ -1,9 +1,7 @@
 """Where environments live: in this process or in one of their own.
 
 A worker takes actions and answers with promises, so that all environments can be told to step
-before the first observation is waited for. The process of a worker is a bare Python interpreter
-that is told what to build, rather than one of `multiprocessing`: that would run the user's main
-script again in every worker, and import there what only the learner needs. No JAX here.
+before the first observation is waited for. No JAX here.
 """
 
 import contextlib
@@ -11,13 +9,14 @@ import os
 import pickle
 import signal
 import subprocess
-import sys
 import threading
 import traceback
 from collections.abc import Callable
 from multiprocessing import connection
 
 import cloudpickle
+
+from . import processes
 
 Promise = Callable[[], object]  # Waits for the result, or raises EnvError. To be called once.
 
@@ -84,21 +83,10 @@ class ProcessWorker:
 
     def start(self) -> Promise:
         """Start the process and make the environment. Promises (obs_space, act_space)."""
-        self._pipe, theirs = connection.Pipe()
         # The system ties a child to the life of the thread that made it, so only the main thread,
         # which lives as long as the process, may ask for that.
         tied = threading.current_thread() is threading.main_thread()
-        code = (
-            f'import sys; sys.path[:] = {sys.path!r}; '
-            f'from {__name__} import main; main({theirs.fileno()}, {tied})'
-        )
-        with theirs:
-            self._process = subprocess.Popen(
-                [sys.executable, '-c', code],
-                stdin=subprocess.DEVNULL,
-                pass_fds=[theirs.fileno()],
-                process_group=0,  # Ctrl-C in a terminal reaches the parent only.
-            )
+        self._process, self._pipe = processes.popen(__name__, tied)
         self._send(cloudpickle.dumps(self._make_env))
         return self._receive
 
@@ -144,9 +132,7 @@ class ProcessWorker:
             code = self._process.wait(timeout=5)
         except subprocess.TimeoutExpired:
             return 'hung up'
-        if code < 0:
-            return f'was killed by {signal.Signals(-code).name}'
-        return f'exited with code {code}'
+        return processes.fate(code)
 
 
 def main(fd: int, tied: bool) -> None:
@@ -154,7 +140,7 @@ def main(fd: int, tied: bool) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # The parent decides when to stop.
     os.set_inheritable(fd, False)  # Programs that an environment starts shall not hold the leash.
     if tied:
-        _die_with_parent()
+        processes.die_with_parent()
     with connection.Connection(fd) as pipe:
         _serve(pipe)
 
@@ -191,13 +177,6 @@ def _answer(pipe, fn):
     except OSError:
         return False
     return ok
-
-
-def _die_with_parent():
-    with contextlib.suppress(ImportError, OSError, AttributeError):
-        import ctypes
-
-        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # 1 is PR_SET_PDEATHSIG, on Linux.
 
 
 def _failure(error):

@@ -39,10 +39,14 @@ class Learner:
         if not self.ready:
             return
         for _ in range(self.due(step)):
-            batch = next(self.stream)
-            self.carry, out, metrics = self.agent.train(self.carry, batch)
-            self.updates += 1
-            self._take(out, metrics)
+            self.train()
+
+    def train(self):
+        """One update."""
+        batch = next(self.stream)
+        self.carry, out, metrics = self.agent.train(self.carry, batch)
+        self.updates += 1
+        self._take(out, metrics)
 
     def flush(self):
         """Fetch what the last update still owes, so that replay and metrics are complete."""

@@ -51,10 +51,8 @@ class Run:
         self.timer.wrap('replay', self.replay, ['add', 'sample', 'update'])
         self.learner = learner.Learner(self.agent, self.replay, make_stream, args)
         self.make_env = make_env
-        fns = [functools.partial(make_env, i) for i in range(args.envs)]
-        self.driver = driver.Driver(fns, args.parallel_envs)
-        stack.callback(self.driver.close)
-        self.driver.on_step(self.on_step)
+        self.stack = stack
+        self.connect()
         self.episodes = episodes.Episodes(self.on_episode)
         self.progress = progress.Progress(args.steps, args.duration, max(0, args.log_every))
         stack.callback(self.progress.close)
@@ -70,6 +68,13 @@ class Run:
         self.seen_updates = 0
         self.logged = 0
         self.saved = None
+
+    def connect(self):
+        """Let the transitions of environments come in."""
+        fns = [functools.partial(self.make_env, i) for i in range(self.args.envs)]
+        self.driver = driver.Driver(fns, self.args.parallel_envs)
+        self.stack.callback(self.driver.close)
+        self.driver.on_step(self.on_step)
 
     def resume(self):
         """Go on from the newest checkpoint of the logdir, if there is one."""
