@@ -307,3 +307,55 @@ def test_data_that_cannot_be_saved(tmp_path):
     assert state(other) == 1
     assert len(folders(tmp_path)) == 1
     assert math.isfinite(state(other))
+
+
+def test_a_path_stands_for_the_newest_checkpoint(tmp_path, capsys):
+    directory = tmp_path / 'run' / 'ckpt'
+    made = make(directory, 1, keep=3)
+    first = made.save(10)
+    set_state(made, 2)
+    second = made.save(20)
+    for path in (tmp_path / 'run', directory, second, str(directory)):
+        assert checkpoint.find(path)[0] == second
+        checkpoint.check(path, 'agent')
+        folder, step, data = checkpoint.read(path, 'agent')
+        assert (folder, step, data['count']) == (second, 20, 2)
+    assert checkpoint.find(first) == [first]
+    assert checkpoint.read(first, 'agent')[2]['count'] == 1
+    assert capsys.readouterr().out == ''
+
+
+def test_one_part_of_a_damaged_checkpoint(tmp_path, capsys):
+    made = make(tmp_path, 1, keep=3)
+    first = made.save(10)
+    second = made.save(20)
+    # What is not read does not matter.
+    (second / 'step.json').write_text('broken')
+    assert checkpoint.read(tmp_path, 'agent')[0] == second
+    data = bytearray((second / 'agent.safetensors').read_bytes())
+    data[-1] ^= 1
+    (second / 'agent.safetensors').write_bytes(data)
+    checkpoint.check(tmp_path, 'agent')  # Which does not read what is in the files.
+    capsys.readouterr()
+    assert checkpoint.read(tmp_path, 'agent')[0] == first
+    out = capsys.readouterr().out
+    assert out.count('\n') == 1 and f'Skipped checkpoint {second}' in out and 'changed' in out
+    for folder in (first, second):
+        (folder / 'agent.safetensors').unlink()
+    for function in (checkpoint.check, checkpoint.read):
+        with pytest.raises(ValueError, match=f'{tmp_path} has no checkpoint that is intact'):
+            function(tmp_path, 'agent')
+
+
+def test_paths_without_a_checkpoint(tmp_path):
+    with pytest.raises(ValueError, match='nothing does not exist'):
+        checkpoint.find(tmp_path / 'nothing')
+    (tmp_path / 'ckpt').mkdir()
+    with pytest.raises(ValueError, match='holds no checkpoint'):
+        checkpoint.find(tmp_path)
+    (tmp_path / 'file').touch()
+    with pytest.raises(ValueError, match='holds no checkpoint'):
+        checkpoint.find(tmp_path / 'file')
+    make(tmp_path / 'ckpt', 1).save()
+    with pytest.raises(ValueError, match='it has no replay, only agent, step'):
+        checkpoint.check(tmp_path, 'replay')

@@ -53,3 +53,25 @@ def test_skip_is_false_and_does_not_start_the_time():
     assert not tick(skip=True)
     assert tick(skip=False)
     assert not clock.LocalClock(-1)(skip=True)
+
+
+def test_state_survives_a_restart():
+    now, later = Now(), Now()
+    tick = clock.LocalClock(10, now=now)
+    assert not tick()
+    now.time += 7
+    later.time = 5.0  # Another start of the machine.
+    again = clock.LocalClock(10, now=later)
+    again.load(tick.save())
+    assert not again()
+    later.time += 3
+    assert [again(), again()] == [True, False]
+
+
+def test_state_of_a_clock_that_was_never_asked():
+    now = Now()
+    again = clock.LocalClock(10, now=now)
+    again.load(clock.LocalClock(10).save())
+    assert not again()
+    now.time += 10
+    assert again()

@@ -28,6 +28,14 @@ def test_score_and_length_of_interleaved_workers():
     assert ends == [(1, {'score': -4.0, 'length': 2}), (0, {'score': 3.5, 'length': 3})]
 
 
+def test_success_is_whether_there_was_any():
+    ends = []
+    tracker = episodes.Episodes(lambda result, worker: ends.append(result))
+    feed(tracker, [0, 0, 0], **{'log/success': [0, 1, 0]})
+    feed(tracker, [0, 0], **{'log/success': [False, False]})
+    assert [x['success'] for x in ends] == [1.0, 0.0]
+
+
 def test_a_driver_feeds_it():
     ends = []
     tracker = episodes.Episodes(lambda result, worker: ends.append((worker, result)))

@@ -68,6 +68,25 @@ def test_state_can_be_saved():
     other.load()
 
 
+def test_evaluation_does_not_change_what_training_does():
+    obs = {'is_first': np.zeros(3, bool)}
+    straight, between = random.RandomAgent({}, SPACES), random.RandomAgent({}, SPACES)
+    seen = between.policy((), obs, mode='eval')[1]
+    wants, gots = straight.policy((), obs)[1], between.policy((), obs)[1]
+    contracts.assert_same(wants, gots)
+    assert (seen['cont'] != gots['cont']).any()
+
+
+def test_there_is_nothing_to_load_by_name():
+    agent, other = random.RandomAgent({}, SPACES), random.RandomAgent({}, SPACES)
+    obs = {'is_first': np.zeros(3, bool)}
+    agent.policy((), obs)
+    other.load({'params': {}}, regex='.*')
+    contracts.assert_same(
+        random.RandomAgent({}, SPACES).policy((), obs)[1], other.policy((), obs)[1]
+    )
+
+
 def test_it_learns_nothing():
     agent = random.RandomAgent({}, SPACES)
     source = iter([{'x': 1}])
