@@ -167,7 +167,6 @@ class Client:
         self.poller.register(self.monitor, zmq.POLLIN)
         self.numbers = itertools.count()
         self.results = {}
-        self.abandoned = set()
         self.connected = False
         self.socket.connect(endpoint(address))
 
@@ -179,12 +178,12 @@ class Client:
                 raise Unreachable(f'{self.name} at {self.address}: no answer for {timeout:.0f} s')
             self._wait(0.2)
 
-    def send(self, method: str, *args) -> Callable:
-        """Start a call and return a promise, `promise(timeout=None) -> result`, to be kept once."""
+    def send(self, method: str, *args) -> 'Promise':
+        """Start a call and return the promise of its result, to be called once."""
         number = next(self.numbers)
         frames = encode({'id': number, 'method': method, 'args': list(args)})
         self.socket.send_multipart(frames, copy=False)
-        return lambda timeout=None: self._receive(number, timeout)
+        return Promise(self, number)
 
     def call(self, method: str, *args, timeout: float | None = None):
         """The result of a call. TimeoutError if it takes longer than `timeout` seconds."""
@@ -195,12 +194,12 @@ class Client:
         self.socket.disable_monitor()
         self.socket.close()
 
-    def _receive(self, number, timeout):
+    def receive(self, number: int, timeout: float | None = None):
+        """The result of the call with a number; see Promise."""
         deadline = time.monotonic() + (float('inf') if timeout is None else timeout)
         while number not in self.results:
             left = deadline - time.monotonic()
             if left <= 0:
-                self.abandoned.add(number)
                 raise TimeoutError(f'{self.name} at {self.address}: no answer for {timeout:.3g} s')
             self._wait(min(left, 1))
         message = self.results.pop(number)
@@ -208,14 +207,15 @@ class Client:
             raise ERRORS.get(message['kind'], RemoteError)(message['error'])
         return message['result']
 
+    def poll(self) -> None:
+        """Take what has arrived."""
+        self._wait(0)
+
     def _wait(self, timeout):
         ready = dict(self.poller.poll(timeout * 1000))
         while self.socket in ready and self.socket.poll(0):
             message = decode(self.socket.recv_multipart())
-            if message['id'] in self.abandoned:
-                self.abandoned.remove(message['id'])
-            else:
-                self.results[message['id']] = message
+            self.results[message['id']] = message
         if self.monitor in ready:
             self._event(zmq.utils.monitor.recv_monitor_message(self.monitor)['event'])
 
@@ -229,6 +229,21 @@ class Client:
         else:
             reason = 'refused, the tokens differ or it is another program'
             raise Unreachable(f'{self.name} at {self.address}: {reason}')
+
+
+class Promise:
+    """The result of a call: `promise(timeout)` waits for it, `promise.done()` only looks."""
+
+    def __init__(self, client, number):
+        self.client = client
+        self.number = number
+
+    def __call__(self, timeout: float | None = None):
+        return self.client.receive(self.number, timeout)
+
+    def done(self) -> bool:
+        self.client.poll()
+        return self.number in self.client.results
 
 
 def encode(message: dict) -> list[bytes]:
@@ -271,6 +286,11 @@ def is_loopback(address: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
+
+
+def check_free(address: str) -> None:
+    """ValueError if another program listens at an address."""
+    Server(address).close()
 
 
 def _socket(context, kind, address, limit):

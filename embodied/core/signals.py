@@ -25,6 +25,10 @@ class Stop:
     def __bool__(self):
         return self.reason is not None
 
+    def request(self, reason: str) -> None:
+        """Stop for another reason than a signal."""
+        self.reason = self.reason or reason
+
     def __enter__(self):
         if threading.current_thread() is threading.main_thread():
             self.previous = {s: signal.signal(s, self._handle) for s in self.signals}

@@ -54,7 +54,7 @@ class Run:
         self.stack = stack
         self.connect()
         self.episodes = episodes.Episodes(self.on_episode)
-        self.progress = progress.Progress(args.steps, args.duration, max(0, args.log_every))
+        self.progress = self.make_progress()
         stack.callback(self.progress.close)
         self.checkpoint = checkpoint.Checkpoint(
             self.logdir / 'ckpt',
@@ -69,6 +69,10 @@ class Run:
         self.logged = 0
         self.saved = None
 
+    def make_progress(self):
+        args = self.args
+        return progress.Progress(args.steps, args.duration, max(0, args.log_every))
+
     def connect(self):
         """Let the transitions of environments come in."""
         fns = [functools.partial(self.make_env, i) for i in range(self.args.envs)]
@@ -80,7 +84,7 @@ class Run:
         """Go on from the newest checkpoint of the logdir, if there is one."""
         if not self.checkpoint.exists():
             # A run that was killed before its first save leaves logs that would mix with the new.
-            if folder := outputs.set_aside(self.logdir):
+            if folder := self.set_logs_aside():
                 self.progress.log(f'No checkpoint to resume, earlier logs are now in {folder}')
             return
         if not self.checkpoint.load():
@@ -88,7 +92,7 @@ class Run:
                 f'logdir: no checkpoint in {self.checkpoint.directory} can be read. Remove that '
                 'folder to begin anew, or give another logdir'
             )
-        outputs.truncate(self.logdir, int(self.step) * self.logger.multiplier)
+        self.truncate_logs(int(self.step) * self.logger.multiplier)
         self.seen_updates = self.learner.updates
         self.logged = self.saved = int(self.step)
 
@@ -98,11 +102,9 @@ class Run:
         should_report = clock.LocalClock(args.report_every)
         should_save = clock.LocalClock(args.save_every)
         deadline = time.monotonic() + (args.duration or float('inf'))
-        policy = lambda carry, obs: self.agent.policy(carry, obs, mode='train')
-        self.driver.reset(self.agent.init_policy)
+        self.begin()
         while self.step < args.steps and time.monotonic() < deadline and not stop:
-            with self.timer.section('driver'):
-                self.driver(policy, steps=1)
+            self.advance()
             self.progress.update(int(self.step), updates=self.learner.updates)
             if should_report() and self.learner.ready:
                 self.logger.add(self.learner.report(), prefix='report')
@@ -110,6 +112,22 @@ class Run:
                 self.log()
             if should_save():
                 self.try_save()
+
+    def begin(self):
+        """Before the first turn of the loop."""
+        self.driver.reset(self.agent.init_policy)
+
+    def advance(self):
+        """One turn of the loop: step all environments once, with the updates due."""
+        policy = lambda carry, obs: self.agent.policy(carry, obs, mode='train')
+        with self.timer.section('driver'):
+            self.driver(policy, steps=1)
+
+    def set_logs_aside(self):
+        return outputs.set_aside(self.logdir)
+
+    def truncate_logs(self, step):
+        outputs.truncate(self.logdir, step)
 
     def on_step(self, tran, worker):
         """One step of one environment."""
