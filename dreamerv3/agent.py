@@ -103,6 +103,9 @@ class Dreamer(Model):
     def report(self, carry, data):
         return report.report(self, carry, data)
 
+    def dream(self, carry, data, seen):
+        return report.dream(self, carry, data, seen)
+
     def loss(self, state, data, prevact, training=True):
         """Total loss of a batch (B, T, ...), and last state, features, loss terms and metrics."""
         state, feat, terms, metrics = self._world_model(state, data, prevact)

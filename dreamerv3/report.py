@@ -58,18 +58,40 @@ def open_loop(agent, state, data, prevact):
     half = data['reward'].shape[1] // 2
     first = lambda tree: {k: v[:rows] for k, v in tree.items()}
     state, data, prevact = first(state), first(data), first(prevact)
-    seen = {k: v[:, :half] for k, v in data.items()}
-    tokens = agent.enc(seen, bdims=2)
-    past = {k: v[:, :half] for k, v in prevact.items()}
-    state, observed = agent.dyn.observe(state, tokens, past, seen['is_first'])
-    future = {k: v[:, half:] for k, v in prevact.items()}
-    _, imagined = agent.dyn.imagine_actions(state, future)
+    _, images = predict(agent, state, data, prevact, half)
+    return {f'openloop/{k}': video(data[k], v, half) for k, v in images.items()}
+
+
+def dream(agent, carry, data, seen):
+    """Predicted images of steps (B, T, ...), and the carry after observing all of them."""
+    if not agent.dec.images:
+        return carry, {}
+    state, data, prevact = context.apply(carry, data, 0)
+    state, images = predict(agent, state, data, prevact, seen)
+    state, _ = observe(agent, state, *(cut(x, seen, None) for x in (data, prevact)))
+    images = {k: v.round().astype(jnp.uint8) for k, v in images.items()}
+    return (state, {k: data[k][:, -1] for k in prevact}), images
+
+
+def predict(agent, state, data, prevact, seen):
+    """State after the first `seen` steps, and images (B, T, H, W, C) from 0 to 255.
+
+    These are reconstructions of the steps seen, and open-loop predictions of the others.
+    """
+    state, observed = observe(agent, state, cut(data, 0, seen), cut(prevact, 0, seen))
+    _, imagined = agent.dyn.imagine_actions(state, cut(prevact, seen, None))
     feat = {k: jnp.concatenate([observed[k], imagined[k]], 1) for k in observed}
     recons = agent.dec(feat, bdims=2)
-    return {
-        f'openloop/{k}': video(data[k], jnp.clip(recons[k].pred() * 255, 0, 255), half)
-        for k in agent.dec.images
-    }
+    return state, {k: jnp.clip(recons[k].pred() * 255, 0, 255) for k in agent.dec.images}
+
+
+def observe(agent, state, data, prevact):
+    """Last state and features (B, T, ...) of observed steps."""
+    return agent.dyn.observe(state, agent.enc(data, bdims=2), prevact, data['is_first'])
+
+
+def cut(tree, start, stop):
+    return {k: v[:, start:stop] for k, v in tree.items()}
 
 
 def video(truth, pred, half):

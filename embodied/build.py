@@ -4,6 +4,7 @@ What is made here travels to other processes as functions, so everything is made
 """
 
 import functools
+import inspect
 import pathlib
 
 import elements
@@ -12,20 +13,35 @@ import numpy as np
 from . import envs
 from . import run as loops
 from .core import hardware, outputs, random, replay, selectors, streams, wrappers
+from .run import evaluate
 
-SCRIPTS = {'train': loops.train}
+SCRIPTS = {
+    'train': loops.train,
+    'train_eval': loops.train_eval,
+    'eval_only': loops.eval_only,
+}
 
 
 def run(config, make_agent):
-    """Run `config.script` with an agent of `make_agent(obs_space, act_space, config)`."""
-    SCRIPTS[config.script](
-        functools.partial(build_agent, config, make_agent),
-        functools.partial(make_replay, config),
-        functools.partial(make_env, config),
-        functools.partial(make_stream, config),
-        functools.partial(make_logger, config),
-        arguments(config),
-    )
+    """Run `config.script` with an agent of `make_agent(obs_space, act_space, config)`.
+
+    A script is given what the names of its parameters ask for.
+    """
+    bind = functools.partial
+    offered = {
+        'make_agent': bind(build_agent, config, make_agent),
+        'make_replay': bind(make_replay, config),
+        'make_replay_train': bind(make_replay, config),
+        'make_replay_eval': bind(make_replay, config, 'eval_replay'),
+        'make_env': bind(make_env, config),
+        'make_env_train': bind(make_env, config),
+        'make_env_eval': bind(make_eval_env, config),
+        'make_stream': bind(make_stream, config),
+        'make_logger': bind(make_logger, config),
+        'args': arguments(config),
+    }
+    script = SCRIPTS[config.script]
+    script(**{k: offered[k] for k in inspect.signature(script).parameters})
 
 
 def arguments(config):
@@ -37,6 +53,7 @@ def arguments(config):
         **{**config.run, 'usage': usage},
         **{k: config[k] for k in names},
         timer=config.logger.timer,
+        fps=config.logger.fps,
     )
 
 
@@ -61,11 +78,16 @@ def make_env(config, index):
     return wrappers.wrap(envs.make(config.task, seed=seed, **options))
 
 
+def make_eval_env(config, index):
+    """Environment `index` for evaluation, whose seed is none of training."""
+    return make_env(config, evaluate.EVAL_INDEX + index)
+
+
 def make_replay(config, folder='replay'):
     """Replay of windows that hold `consec_train` sequences and their context."""
     return replay.Replay(
         length=config.consec_train * config.batch_length + config.replay_context,
-        capacity=config.replay.size,
+        capacity={'replay': config.replay.size, 'eval_replay': config.replay.eval_size}[folder],
         directory=pathlib.Path(config.logdir) / folder,
         chunksize=config.replay.chunksize,
         online=config.replay.online,
@@ -99,6 +121,7 @@ def make_stream(config, source, mode):
     length, consec = {
         'train': (config.batch_length, config.consec_train),
         'report': (config.report_length, config.consec_report),
+        'eval': (config.report_length, config.consec_report),
     }[mode]
     return streams.Consec(
         sample, length, consec, config.replay_context, strict=mode == 'train', contiguous=True

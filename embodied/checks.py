@@ -1,18 +1,46 @@
 """What must hold between options, whatever the agent: told in one line before anything starts."""
 
 import math
+import pathlib
 import re
 
-from .core import hardware
+from .core import checkpoint, hardware
 
 
 def check(config) -> None:
     """ValueError that names key, value and remedy for the first thing that cannot work."""
+    starting_point(config)
     image_sizes(config)
     logger(config)
     replay(config)
     devices(config)
     hardware.check(config.jax.platform)
+
+
+def starting_point(config):
+    """The checkpoint to begin with, before anything is loaded that takes long."""
+    try:
+        re.compile(config.run.from_checkpoint_regex)
+    except re.error as e:
+        raise ValueError(
+            f'run.from_checkpoint_regex: got {config.run.from_checkpoint_regex!r}, allowed is a '
+            f'regular expression: {e}'
+        ) from None
+    path = config.run.from_checkpoint
+    evaluating = config.script == 'eval_only'
+    if not path and evaluating and not config.random_agent:
+        raise ValueError(
+            "run.from_checkpoint: got '', allowed for eval_only is a logdir or a checkpoint in it"
+        )
+    own = checkpoint.Checkpoint(pathlib.Path(config.logdir).expanduser() / 'ckpt')
+    # A run that goes on from its own checkpoint needs no other.
+    if path and (evaluating or not own.exists()):
+        try:
+            checkpoint.check(path, 'agent')
+        except ValueError as e:
+            raise ValueError(
+                f'run.from_checkpoint: got {path!r}, allowed is a logdir or a checkpoint in it: {e}'
+            ) from None
 
 
 def image_sizes(config):
@@ -32,6 +60,11 @@ def logger(config):
 
 def replay(config):
     length = config.consec_train * config.batch_length
+    if config.replay.eval_size < length + config.replay_context:
+        raise ValueError(
+            f'replay.eval_size: got {config.replay.eval_size}, allowed is at least '
+            f'{length + config.replay_context}: consec_train * batch_length + replay_context'
+        )
     needed = config.batch_size * (length + config.replay_context)
     if config.replay.size < needed:
         raise ValueError(

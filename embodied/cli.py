@@ -15,6 +15,7 @@ import traceback
 from collections.abc import Callable
 
 from . import __version__, checks, config, logdir
+from .core import checkpoint
 from .envs import registry
 
 USAGE = """\
@@ -88,14 +89,46 @@ def fail(name, error):
 def configure(schema, argv, check=None):
     """Config of the arguments, checked, with its logdir created."""
     blocks, flags = parse(argv)
+    if flags.get('script') == 'eval_only':
+        flags = evaluated(schema, blocks, flags)
     options = schema.resolve(blocks, flags)
     checks.check(options)
     if check:
         check(options)
     registry.check(options.task)
     folder = logdir.resolve(options.logdir)
+    if options.script == 'eval_only' and logdir.holds_run(folder):
+        # What a training run has written stays as it is.
+        folder = logdir.resolve(str(folder / 'eval-{timestamp}'))
     logdir.create(folder)
     return options.update(logdir=str(folder))
+
+
+def evaluated(schema, blocks, flags):
+    """Flags of an evaluation, with what it was trained with where the user says nothing else.
+
+    A logdir may come from elsewhere, so of its config.yaml only options of agent and environment
+    are used, and a module that it names is not imported unless the user names it too.
+    """
+    path = flags.get('run.from_checkpoint') or flags.get('logdir')
+    at_random = str(flags.get('random_agent')).lower() == 'true'
+    if not isinstance(path, str) or (at_random and 'task' in flags):
+        return flags
+    flags = {'run.from_checkpoint': path, **flags}
+    if blocks:
+        return flags
+    try:
+        saved = logdir.trained_with(checkpoint.find(path)[0])
+        schema.resolve(flags=saved)
+    except ValueError as e:
+        raise ValueError(f'run.from_checkpoint: {e}') from None
+    task = str(saved.get('task', ''))
+    if 'task' not in flags and (task.partition('_')[0] not in registry.suites or ':' in task):
+        raise ValueError(
+            f'task: {path} was trained on {task!r}, which is code from elsewhere. It is only '
+            f'imported if you say so: --task {task}'
+        )
+    return {**{k: v for k, v in saved.items() if k not in flags}, **flags}
 
 
 def parse(argv: list[str]) -> tuple[list[str], dict[str, str | list[str]]]:

@@ -7,6 +7,10 @@ import elements
 
 from . import config as options
 
+# Options of which an agent and its task are made.
+TRAINED = ('task', 'random_agent', 'replay_context', 'jax.compute_dtype')
+TRAINED_BLOCKS = ('agent.', 'env.')
+
 
 def resolve(logdir: str) -> pathlib.Path:
     """Path with the home folder and `{timestamp}` filled in."""
@@ -52,6 +56,21 @@ def keep_config(logdir: pathlib.Path, config) -> list[str]:
         lines.append(f'The old config is kept as config-{count}.yaml.')
     options.save(config, filename)
     return lines
+
+
+def holds_run(logdir: pathlib.Path) -> bool:
+    """Whether checkpoints of a training run are in the folder."""
+    return (logdir / 'ckpt').is_dir()
+
+
+def trained_with(checkpoint: pathlib.Path) -> dict:
+    """Options of agent and environment by key, from the config.yaml beside a checkpoint.
+
+    Others, such as folders, are not taken over. ValueError if there is no such file.
+    """
+    folder = checkpoint.parent
+    values = options.load((folder.parent if folder.name == 'ckpt' else folder) / 'config.yaml')
+    return {k: v for k, v in values.items() if k in TRAINED or k.startswith(TRAINED_BLOCKS)}
 
 
 def _differences(filename, config):

@@ -4,7 +4,7 @@ Everything that flows is a dict of NumPy arrays. An interface names what a part 
 know each other by these names only. No JAX here.
 """
 
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 
 class Env:
@@ -64,7 +64,10 @@ class Agent:
             learning, out, metrics = agent.train(learning, next(batches))
 
     Carries belong to the agent; callers only hand them back. `B` is the batch, `T` is time.
+    Observations from other processes are checked against `obs_space`, where an agent tells it.
     """
+
+    obs_space: ClassVar[dict] = {}
 
     def __init__(self, obs_space: dict, act_space: dict, config):
         raise NotImplementedError('An agent is made from spaces and a config.')
@@ -111,6 +114,15 @@ class Agent:
     def load(self, data: Any, regex: str | None = None) -> None:
         """Take over a state of `save`; with `regex` only the parameters it matches."""
         raise NotImplementedError('Take over the state.')
+
+    def dream(self, episode: dict, length: int) -> dict:
+        """What the agent expects to see in a recorded episode (T, ...), for people to look at.
+
+        In every `length` steps it sees the first half, the middle one included, and predicts the
+        rest from the actions alone. Returns images (T, H, W, C) as uint8 by the name of the
+        observation; none where an agent does not predict what it will see.
+        """
+        return {}
 
     def flush(self) -> tuple[dict, dict]:
         """Outputs and metrics that `train` still owes, if it returns them one call late."""

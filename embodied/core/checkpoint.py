@@ -181,7 +181,7 @@ def find(path) -> list[pathlib.Path]:
 
 
 def check(path, part: str) -> None:
-    """ValueError unless a checkpoint of the path seems to have the part; only sizes are looked at."""
+    """ValueError unless a checkpoint of the path seems to have the part, by its sizes."""
     problems = []
     for folder in find(path):
         try:

@@ -12,6 +12,8 @@ import sys
 
 from . import jsonl, scopes
 
+TABLES = ('metrics.jsonl', 'scores.jsonl', 'eval_scores.jsonl')
+
 
 def make_outputs(config, logdir: str | pathlib.Path) -> list:
     """Outputs named in the `logger` block; the terminal is always there."""
@@ -20,6 +22,7 @@ def make_outputs(config, logdir: str | pathlib.Path) -> list:
     if 'jsonl' in config.outputs:
         outputs.append(Safe(jsonl.JSONL(logdir / 'metrics.jsonl')))
         outputs.append(Safe(jsonl.JSONL(logdir / 'scores.jsonl', '^episode/score$')))
+        outputs.append(Safe(jsonl.JSONL(logdir / 'eval_scores.jsonl', '^eval_episode/score$')))
     if 'scope' in config.outputs:
         outputs.append(Safe(scopes.Scope(logdir, config.fps)))
     return outputs
@@ -32,7 +35,7 @@ def truncate(logdir: str | pathlib.Path, step: int) -> None:
     come again.
     """
     logdir = pathlib.Path(logdir)
-    for name in ('metrics.jsonl', 'scores.jsonl'):
+    for name in TABLES:
         jsonl.truncate(logdir / name, step)
     scopes.truncate(logdir, step)
 
@@ -43,8 +46,7 @@ def set_aside(logdir: str | pathlib.Path) -> pathlib.Path | None:
     For a run that begins anew in a folder with the logs of another, whose steps would mix.
     """
     logdir = pathlib.Path(logdir)
-    names = ('metrics.jsonl', 'scores.jsonl', 'scope')
-    found = [logdir / x for x in names if (logdir / x).exists()]
+    found = [logdir / x for x in (*TABLES, 'scope') if (logdir / x).exists()]
     if not found:
         return None
     count = 1

@@ -17,8 +17,9 @@ import numpy as np
 from ..core import base, streams
 from . import device, ops, profiler
 
-# Seeds of the i-th policy call, update and report are drawn from separate sequences.
-POLICY, TRAIN, REPORT, INIT = range(4)
+# Seeds of the i-th policy call, update, report, evaluation and dream are drawn from separate
+# sequences, so none changes because of another one.
+POLICY, TRAIN, REPORT, INIT, EVAL, DREAM = range(6)
 
 
 class Agent(base.Agent):
@@ -35,6 +36,7 @@ class Agent(base.Agent):
         profile=0,
     ):
         self.model = model
+        self.obs_space = model.obs_space
         self.seed = seed
         train = device.pick(train_devices, 'train_devices')
         policy = device.pick(policy_devices, 'policy_devices')
@@ -42,7 +44,7 @@ class Agent(base.Agent):
         self.whole, self.split = device.shardings(train)
         self.policy_whole, self.policy_split = device.shardings(policy)
         self.parts = {'train': len(train), 'policy': len(policy)}
-        self.counters = {'updates': 0, 'actions': 0, 'reports': 0}
+        self.counters = dict.fromkeys(('updates', 'actions', 'reports', 'evals', 'dreams'), 0)
         self.profiler = profiler.Profiler(pathlib.Path(logdir).expanduser() / 'profile', profile)
         self.waiting = None  # What the last update produced, not yet fetched.
         self._compile()
@@ -71,7 +73,7 @@ class Agent(base.Agent):
         obs = {k: np.asarray(v) for k, v in obs.items() if not k.startswith('log/')}
         if self.parts['policy'] > 1:
             obs = jax.device_put(obs, self._policy_placement(len(obs['is_first'])))
-        seed = self._seed(POLICY, 'actions')
+        seed = self._seed(EVAL, 'evals') if mode == 'eval' else self._seed(POLICY, 'actions')
         carry, act, out = self._policy(self.policy_params, seed, carry, obs, mode)
         act, out = jax.device_get((act, out))
         return carry, act, out
@@ -101,6 +103,19 @@ class Agent(base.Agent):
         carry, metrics = self._report(self.params, seed, carry, data)
         return carry, jax.device_get(metrics)
 
+    def dream(self, episode, length):
+        total = len(episode['is_first'])
+        names = [*self.model.obs_space, *self.model.act_space]
+        # Whole stretches, so that one program fits all; what is beyond the end is cut off again.
+        indices = np.minimum(np.arange(-(-total // length) * length), total - 1)
+        carry, parts = self._initial(1, self.whole), []
+        for part in indices.reshape(-1, length):
+            data = jax.device_put({k: episode[k][part][None] for k in names}, self.whole)
+            seed = self._seed(DREAM, 'dreams')
+            carry, images = self._dream(self.params, seed, carry, data, seen=(length + 1) // 2)
+            parts.append(jax.device_get(images))
+        return {k: np.concatenate([x[k][0] for x in parts])[:total] for k in parts[0]}
+
     def stream(self, source):
         return streams.Map(source, self._place)
 
@@ -117,18 +132,24 @@ class Agent(base.Agent):
     def load(self, data, regex=None):
         """Take over saved parameters; with `regex` only those whose names match, and no counters.
 
-        ValueError names parameters that are missing, unknown or of another shape.
+        Then a line tells how many these are. ValueError names parameters that are missing, unknown
+        or of another shape.
         """
-        new = data['params']
+        new = data.get('params')
+        if not isinstance(new, dict):
+            raise ValueError('The checkpoint is of an agent without parameters.')
         wanted = [k for k in self.params if regex is None or re.search(regex, k)]
         if not wanted:
-            raise ValueError(f'Regex {regex!r} matches no parameter.')
+            names = ', '.join(modules(self.params))
+            raise ValueError(f'Regex {regex!r} matches no parameter of {names}.')
         check_params({k: self.params[k] for k in wanted}, new, complete=regex is None)
         for key in wanted:
             value = np.asarray(new[key], self.params[key].dtype)
             self.params[key] = jax.device_put(value, self.whole)
         if regex is None:
             self.counters.update({k: int(v) for k, v in data['counters'].items()})
+        else:
+            print(describe_load(self.params, wanted), flush=True)
         self.waiting = None
         self.sync()
 
@@ -136,6 +157,7 @@ class Agent(base.Agent):
         pure = lambda fn: self._precise(nj.pure(fn))
         policy = pure(self.model.policy)
         train, report = pure(self.model.train), pure(self.model.report)
+        dream = pure(self.model.dream)
 
         def policy_program(params, seed, carry, obs, mode):
             _, (carry, act, out) = policy(params, carry, obs, mode, seed=seed)
@@ -149,12 +171,17 @@ class Agent(base.Agent):
             _, (carry, metrics) = report(params, carry, data, seed=seed)
             return carry, metrics
 
+        def dream_program(params, seed, carry, data, seen):
+            _, (carry, images) = dream(params, carry, data, seen, seed=seed)
+            return carry, images
+
         placed = (self.whole, self.split, self.split, self.whole)
         self._policy = jax.jit(policy_program, static_argnames='mode', donate_argnames='carry')
         self._train = jax.jit(
             train_program, donate_argnames=('params', 'carry'), out_shardings=placed
         )
         self._report = jax.jit(report_program, out_shardings=(self.split, self.whole))
+        self._dream = jax.jit(dream_program, static_argnames='seen')
         self._copy = jax.jit(lambda tree: jax.tree.map(jnp.copy, tree))
 
     def _initialize(self):
@@ -208,6 +235,18 @@ class Agent(base.Agent):
             self.counters[counter] += 1
         rng = np.random.default_rng([self.seed, sequence, index])
         return rng.integers(0, 2**32, 2, np.uint32)
+
+
+def modules(params):
+    """First parts of the names of parameters."""
+    return list(dict.fromkeys(k.split('/')[0] for k in params))
+
+
+def describe_load(params, loaded):
+    """One line on how many parameters of which modules were loaded, and which are new."""
+    text = f'Loaded {len(loaded)} of {len(params)} parameters: {", ".join(modules(loaded))}'
+    new = modules(k for k in params if k not in set(loaded))
+    return text + (f'; left as they are: {", ".join(new)}' if new else '')
 
 
 def check_params(old, new, complete=True):

@@ -13,6 +13,7 @@ class Model:
         carry, act, out = model.policy(carry, obs, mode)     obs, act, out (B, ...)
         carry, out, metrics = model.train(carry, data)       data (B, T, ...)
         carry, metrics = model.report(carry, data)
+        carry, images = model.dream(carry, data, seen)
     """
 
     obs_space: dict[str, elements.Space]
@@ -43,3 +44,11 @@ class Model:
     def report(self, carry, data):
         """Metrics of a batch, videos (T, H, W, C) among them, without an update."""
         raise NotImplementedError('Return carry and metrics.')
+
+    def dream(self, carry, data, seen):
+        """Images (B, T, H, W, C) as uint8 by the name of the observation, for people to look at.
+
+        The first `seen` steps are observed, the rest are predicted from the recorded actions. The
+        carry returned has seen all. A model that does not predict images returns none.
+        """
+        return carry, {}

@@ -19,12 +19,10 @@ class Learner:
         self.replay = replay
         self.args = args
         self.stream = iter(agent.stream(make_stream(replay, 'train')))
-        self.report_stream = iter(agent.stream(make_stream(replay, 'report')))
+        self.report = Report(agent, make_stream(replay, 'report'), args)
         self.carry = agent.init_train(args.batch_size)
-        self.report_carry = agent.init_report(args.batch_size)
         self.batch_steps = args.batch_size * args.batch_length
-        self.layout = [args.batch_size, args.batch_length, args.consec_train, args.report_length]
-        self.layout += [args.consec_report, args.replay_context]
+        self.layout = layout(args)
         self.due = ratio.Ratio(args.train_ratio / self.batch_steps)
         self.updates = 0
         self.metrics = elements.Agg()
@@ -52,18 +50,6 @@ class Learner:
         """Fetch what the last update still owes, so that replay and metrics are complete."""
         self._take(*self.agent.flush())
 
-    def report(self):
-        """Metrics of `report_batches` batches, averaged, with the videos of the last."""
-        metrics = elements.Agg(
-            [(lambda _, x: getattr(x, 'ndim', 1) == 0, 'mean'), (_always, 'last')]
-        )
-        for _ in range(self.args.report_batches):
-            self.report_carry, values = self.agent.report(
-                self.report_carry, next(self.report_stream)
-            )
-            metrics.add(values)
-        return metrics.result()
-
     def result(self):
         """Averages of the updates since the last call."""
         return self.metrics.result()
@@ -74,21 +60,51 @@ class Learner:
             'due': self.due.save(),
             'layout': self.layout,
             'stream': self.stream.save(),
-            'report_stream': self.report_stream.save(),
+            'report_stream': self.report.save(),
         }
 
     def load(self, data):
         self.updates = data['updates']
         self.due.load(data['due'])
-        # Batches of another layout, which a stream may hold, would not fit here.
         if data.get('layout') == self.layout:
             self.stream.load(data['stream'])
-            self.report_stream.load(data['report_stream'])
+            self.report.load(data['report_stream'])
 
     def _take(self, out, metrics):
         if 'replay' in out:
             self.replay.update(out['replay'])
         self.metrics.add(metrics)
+
+
+class Report:
+    """Metrics of `report_batches` batches of a stream, averaged, with the videos of the last."""
+
+    def __init__(self, agent, stream, args):
+        self.agent = agent
+        self.amount = args.report_batches
+        self.stream = iter(agent.stream(stream))
+        self.carry = agent.init_report(args.batch_size)
+
+    def __call__(self):
+        metrics = elements.Agg(
+            [(lambda _, x: getattr(x, 'ndim', 1) == 0, 'mean'), (_always, 'last')]
+        )
+        for _ in range(self.amount):
+            self.carry, values = self.agent.report(self.carry, next(self.stream))
+            metrics.add(values)
+        return metrics.result()
+
+    def save(self):
+        return self.stream.save()
+
+    def load(self, data):
+        self.stream.load(data)
+
+
+def layout(args):
+    """What batches look like; those of another layout, which a stream may hold, would not fit."""
+    names = ('batch_size', 'batch_length', 'consec_train', 'report_length', 'consec_report')
+    return [args[k] for k in (*names, 'replay_context')]
 
 
 def _always(name, value):

@@ -8,10 +8,7 @@ import time
 import elements
 
 from ..core import checkpoint, clock, driver, episodes, outputs, progress, signals
-from . import evaluate, learner
-
-# Environments for evaluation get other indices and so other seeds than those for training.
-EVAL_INDEX = 1_000_000
+from . import evaluate, learner, pretrained
 
 
 def train(make_agent, make_replay, make_env, make_stream, make_logger, args):
@@ -81,11 +78,16 @@ class Run:
         self.driver.on_step(self.on_step)
 
     def resume(self):
-        """Go on from the newest checkpoint of the logdir, if there is one."""
+        """Go on from the newest checkpoint of the logdir, if there is one.
+
+        Else the agent may begin with the parameters of another run.
+        """
         if not self.checkpoint.exists():
             # A run that was killed before its first save leaves logs that would mix with the new.
             if folder := self.set_logs_aside():
                 self.progress.log(f'No checkpoint to resume, earlier logs are now in {folder}')
+            if self.args.from_checkpoint:
+                pretrained.load(self.agent, self.args)
             return
         if not self.checkpoint.load():
             raise ValueError(
@@ -101,13 +103,13 @@ class Run:
         should_log = clock.LocalClock(args.log_every)
         should_report = clock.LocalClock(args.report_every)
         should_save = clock.LocalClock(args.save_every)
-        deadline = time.monotonic() + (args.duration or float('inf'))
+        self.over = Over(stop, args.duration)
         self.begin()
-        while self.step < args.steps and time.monotonic() < deadline and not stop:
+        while self.step < args.steps and not self.over:
             self.advance()
             self.progress.update(int(self.step), updates=self.learner.updates)
-            if should_report() and self.learner.ready:
-                self.logger.add(self.learner.report(), prefix='report')
+            if should_report():
+                self.report()
             if should_log():
                 self.log()
             if should_save():
@@ -122,6 +124,10 @@ class Run:
         policy = lambda carry, obs: self.agent.policy(carry, obs, mode='train')
         with self.timer.section('driver'):
             self.driver(policy, steps=1)
+
+    def report(self):
+        if self.learner.ready:
+            self.logger.add(self.learner.report(), prefix='report')
 
     def set_logs_aside(self):
         return outputs.set_aside(self.logdir)
@@ -187,17 +193,36 @@ class Run:
         """Evaluation episodes of the trained agent; the results go to the log and to eval.json."""
         args = self.args
         self.driver.close()  # Environments may be large, and these have done their work.
-        fns = [functools.partial(self.make_env, EVAL_INDEX + i) for i in range(args.envs)]
-        tell = lambda results: self.progress.log(
-            f'Evaluation episode {len(results)}: {results[-1]}'
-        )
+        fns = self.eval_env_fns(args.envs)
         results = evaluate.evaluate(
-            self.agent, fns, args.final_eval_eps, args.parallel_envs, tell, stop
+            self.agent, fns, args.final_eval_eps, args.parallel_envs, self.tell_episode, stop
         )
-        if not results:
-            return
+        if results:
+            self.take_evaluation(results)
+            self.logger.write()
+
+    def eval_env_fns(self, amount):
+        indices = [evaluate.EVAL_INDEX + i for i in range(amount)]
+        return [functools.partial(self.make_env, i) for i in indices]
+
+    def tell_episode(self, results):
+        """A line for the newest of the results."""
+        self.progress.log(f'Evaluation episode {len(results)}: {results[-1]}')
+
+    def take_evaluation(self, results):
+        """Log the results of an evaluation and write them to eval.json."""
         stats = evaluate.summary(results)
         self.logger.add(stats, prefix='eval')
-        self.logger.write()
         evaluate.write(self.logdir / 'eval.json', int(self.step), stats, results)
         self.progress.log(evaluate.describe(stats))
+
+
+class Over:
+    """Whether a loop shall end: it was stopped, or its seconds have passed (0 = no limit)."""
+
+    def __init__(self, stop, duration):
+        self.stop = stop
+        self.deadline = time.monotonic() + (duration or float('inf'))
+
+    def __bool__(self):
+        return bool(self.stop) or time.monotonic() >= self.deadline

@@ -12,6 +12,7 @@ from embodied.tests import contracts, runs
 
 REPLAY = {
     'size': 60,
+    'eval_size': 50,
     'online': True,
     'chunksize': 16,
     'fracs': {'uniform': 1.0, 'priority': 0.0, 'recency': 0.0},
@@ -23,7 +24,7 @@ REPLAY = {
 def make_config(logdir='/nowhere', **changes):
     """The keys that are read here, with small values."""
     run = {k: v for k, v in runs.DEFAULTS.items() if not k.startswith(('batch', 'report_l'))}
-    for key in ('timer', 'consec_train', 'consec_report', 'replay_context'):
+    for key in ('timer', 'fps', 'consec_train', 'consec_report', 'replay_context'):
         del run[key]
     config = elements.Config(
         task='dummy_disc',

@@ -15,8 +15,15 @@ GOOD = {
     'replay_context': 1,
     'logger': {'filter': 'score|loss'},
     'env': {'gym': {'size': (64, 64)}},
-    'replay': {'size': 36, 'fracs': {'uniform': 0.5, 'priority': 0.3, 'recency': 0.2}},
-    'run': {'envs': 2},
+    'script': 'train',
+    'random_agent': False,
+    'logdir': '/nowhere',
+    'replay': {
+        'size': 36,
+        'eval_size': 9,
+        'fracs': {'uniform': 0.5, 'priority': 0.3, 'recency': 0.2},
+    },
+    'run': {'envs': 2, 'from_checkpoint': '', 'from_checkpoint_regex': '.*'},
     'jax': {
         'platform': 'cpu',
         'policy_devices': (0,),
@@ -33,8 +40,21 @@ def test_good_config_passes():
 @pytest.mark.parametrize(
     'changes, match',
     [
+        ({'replay.eval_size': 8}, r'^replay.eval_size: got 8, allowed is at least 9: '),
+        ({'run.from_checkpoint_regex': 'a('}, r"^run.from_checkpoint_regex: got 'a\(', .*regular"),
+        (
+            {'run.from_checkpoint': '/no'},
+            r"^run.from_checkpoint: got '/no', .*: /no does not exist",
+        ),
+        (
+            {'script': 'eval_only'},
+            r"^run.from_checkpoint: got '', allowed for eval_only is a logdir",
+        ),
         ({'replay.size': 35}, r'^replay.size: got 35, allowed is at least 36, one batch'),
-        ({'consec_train': 2}, r'^replay.size: got 36, allowed is at least 68'),
+        (
+            {'consec_train': 2, 'replay.eval_size': 17},
+            r'^replay.size: got 36, allowed is at least 68',
+        ),
         ({'report_length': 9}, r'^report_length: got 9, allowed is at most 8'),
         ({'consec_report': 2}, r'^report_length: got 8, allowed is at most 4'),
         ({'replay.fracs.uniform': 1.0}, r'^replay.fracs: got .* sum to 1$'),

@@ -14,6 +14,8 @@ TEXT = r"""
 defaults:
   task: dummy_disc  # environment
   logdir: ~/logdir/{timestamp}  # folder of the run
+  script: train  # [train|eval_only] what to do
+  random_agent: False  # act at random
   seed: 0  # [>=0] start of random generators
   batch_size: 2  # [>0] sequences
   batch_length: 4  # [>0] steps
@@ -25,11 +27,14 @@ defaults:
     filter: score  # shown on the terminal
   replay:
     size: 100  # [>0] capacity
+    eval_size: 100  # [>0] capacity
     fracs:
       uniform: 1.0  # [0..1] share
   run:  # the loop
     envs: 2  # [>0] environments
     steps: 100  # [>=0] steps
+    from_checkpoint: ''  # path
+    from_checkpoint_regex: .*  # parameters
   jax:
     platform: auto  # [auto|cpu|cuda] where to run
     policy_devices: [0]  # [>=0] devices that act
@@ -88,7 +93,7 @@ def test_blocks_and_flags(call, tmp_path):
     assert (options.run.envs, options.run.steps) == (8, 1000000)
     options, _ = call('--run.steps', '1', '--run.steps', '2', '--logdir', logdir)
     assert options.run.steps == 2
-    options, _ = call(r'--run\..*', '3', '--logdir', logdir)
+    options, _ = call(r'--run\.(envs|steps)', '3', '--logdir', logdir)
     assert (options.run.envs, options.run.steps) == (3, 3)
 
 

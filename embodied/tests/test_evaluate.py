@@ -76,6 +76,9 @@ def test_summary_and_file(tmp_path):
         'score_min': 1.0,
         'score_max': 8.0,
         'length_mean': 20.0,
+        'length_std': pytest.approx(np.std([10, 20, 30])),
+        'length_min': 10.0,
+        'length_max': 30.0,
     }
     assert evaluate.describe(stats) == (
         '3 evaluation episodes: score 4 +- 2.94 (1 to 8), mean length 20'
@@ -86,3 +89,31 @@ def test_summary_and_file(tmp_path):
         **stats,
         'results': results,
     }
+
+
+def test_success_rate():
+    results = [{'score': 1.0, 'length': 2, 'success': x} for x in (1.0, 0.0, 0.0, 1.0)]
+    stats = evaluate.summary(results)
+    assert stats['success_rate'] == 0.5
+    assert evaluate.describe(stats).endswith(', success 50%')
+
+
+def test_environments_serve_several_evaluations():
+    given, agent, seen = Envs(2), runs.CountAgent(), []
+    evaluator = evaluate.Evaluator(agent, given.fns, False)
+    evaluator.on_step(lambda tran, worker: seen.append((worker, int(tran['step']))))
+    for amount in (3, 1):
+        seen.clear()
+        results = evaluator(amount)
+        # Worker 0 plays twice and worker 1 once, then worker 0 once: whole episodes, no others.
+        steps = {0: [0, 1, 2] * (amount // 2 + amount % 2), 1: [0, 1, 2, 3] * (amount // 2)}
+        assert {k: [s for w, s in seen if w == k] for k in (0, 1)} == steps
+        assert len(results) == amount
+        stats = evaluator.stats()
+        assert stats['log/half/max'] > 0 and 'abandoned' not in stats
+        assert stats['policy_image'].shape == (3, 4, 6, 3)
+    assert not any(env.closed for env in given.made)
+    evaluator.close()
+    assert all(env.closed == 1 for env in given.made)
+    # Acting goes on with the parameters it had.
+    assert agent.synced == 0

@@ -16,7 +16,7 @@ import scope
 import embodied
 from embodied import build
 from embodied.core import checkpoint, selectors, worker
-from embodied.run.train import EVAL_INDEX
+from embodied.run.evaluate import EVAL_INDEX
 from embodied.tests import fakes, runs
 
 ROOT = pathlib.Path(embodied.__file__).parent.parent
@@ -417,7 +417,7 @@ def test_resume_is_exact(tmp_path, selector, consec, steps, train_ratio):
             trace.append((int(run.step), run.learner.updates, len(run.replay)))
         run.learner.flush()
         batches = list(run.agent.batches)
-        batches += [next(run.learner.report_stream) for _ in range(3)]
+        batches += [next(run.learner.report.stream) for _ in range(3)]
         return trace, batches
 
     straight = parts('a', steps)
