@@ -14,6 +14,8 @@ from . import gym_spaces, gym_state
 
 FLAGS = ('reward', 'is_first', 'is_last', 'is_terminal')
 
+RENDERED = 256  # Highest image of `Rendered`.
+
 # Environments that come with gymnasium, but need more packages: module, package to look for, extra.
 EXTRAS = (
     ('gymnasium.envs.box2d', 'Box2D', 'box2d'),
@@ -49,10 +51,16 @@ def check(task: str) -> None:
             )
 
 
-def make(task, size=None, seed=None, **kwargs) -> base.Env:
-    """FromGym of an id; its images are resized to `size` (height, width) if that is given."""
+def make(task, size=None, render=False, seed=None, **kwargs) -> base.Env:
+    """FromGym of an id; its images are resized to `size` (height, width) if that is given.
+
+    With `render`, what people see of it is logged as `log/render`.
+    """
+    if render:
+        kwargs['render_mode'] = 'rgb_array'
     env = FromGym(task, seed=seed, **kwargs)
-    return wrappers.ResizeImage(env, size) if size else env
+    resized = wrappers.ResizeImage(env, size) if size else env
+    return Rendered(resized) if render else resized
 
 
 class FromGym(base.Env):
@@ -179,6 +187,28 @@ class FromGym(base.Env):
             'is_last': np.bool_(is_last),
             'is_terminal': np.bool_(is_terminal),
         }
+
+
+class Rendered(base.Wrapper):
+    """Adds a rendered image (H, W, 3) of each step, every n-th pixel if it is large."""
+
+    def __init__(self, env):
+        super().__init__(env)
+        self._stride = 1
+        self.env.env.reset()  # Nothing can be rendered before; the first episode resets again.
+        self._stride = max(1, -(-self._frame().shape[0] // RENDERED))
+        space = elements.Space(np.uint8, self._frame().shape)
+        self.obs_space = {**self.env.obs_space, 'log/render': space}
+
+    def step(self, action):
+        return {**self.env.step(action), 'log/render': self._frame()}
+
+    def _frame(self):
+        try:
+            frame = self.env.render()
+        except gymnasium.error.DependencyNotInstalled as e:
+            raise ValueError(f'env.gym.render: {e}') from None
+        return np.ascontiguousarray(frame[:: self._stride, :: self._stride])
 
 
 def _make(env, kwargs):

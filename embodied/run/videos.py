@@ -7,6 +7,10 @@ from ..core import scopes
 BORDER = 2
 SEEN, DREAMED = (0, 255, 0), (255, 0, 0)
 HEIGHT = 256  # Smaller images are enlarged by a whole factor, to about this many pixels.
+NO_IMAGE = (
+    'run.eval_video: there is no video, as the environment shows no image. Those of Gymnasium do '
+    'with --env.gym.render True'
+)
 LIMIT = 10_000  # Steps of an episode that are shown, as they are held in memory.
 
 
@@ -51,7 +55,7 @@ class Videos:
         images = {k: v for k, v in episode.items() if v.dtype == np.uint8 and v.ndim == 4}
         if not images:
             if not self.told:
-                print('run.eval_video: the environment shows no image, so there is no video')
+                print(NO_IMAGE, flush=True)
             self.told = True
             return
         path = self.folder / f'episode-{number}.mp4'

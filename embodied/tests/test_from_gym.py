@@ -408,3 +408,19 @@ class TestErrors:
             'assert "jax" not in sys.modules'
         )
         subprocess.run([sys.executable, '-c', code], check=True)
+
+
+def test_rendered_images_are_only_logged():
+    plain = from_gym.make('CartPole-v1', seed=3)
+    env = from_gym.make('CartPole-v1', seed=3, render=True)
+    assert env.act_space.keys() == plain.act_space.keys()
+    assert env.obs_space['log/render'].shape == (200, 300, 3)
+    frames = []
+    for i in range(4):
+        action = {'action': np.int32(1), 'reset': i == 0}
+        obs = env.step(action)
+        frames.append(obs.pop('log/render'))
+        contracts.assert_same(obs, plain.step(action))
+        assert frames[-1] in env.obs_space['log/render']
+    assert (frames[0] != frames[-1]).any()
+    env.close()
