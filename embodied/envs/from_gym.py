@@ -60,7 +60,7 @@ def make(task, size=None, render=False, seed=None, **kwargs) -> base.Env:
         kwargs['render_mode'] = 'rgb_array'
     env = FromGym(task, seed=seed, **kwargs)
     resized = wrappers.ResizeImage(env, size) if size else env
-    return Rendered(resized) if render else resized
+    return Rendered(resized, env.env) if render else resized
 
 
 class FromGym(base.Env):
@@ -192,10 +192,10 @@ class FromGym(base.Env):
 class Rendered(base.Wrapper):
     """Adds a rendered image (H, W, 3) of each step, every n-th pixel if it is large."""
 
-    def __init__(self, env):
+    def __init__(self, env, source):
         super().__init__(env)
         self._stride = 1
-        self.env.env.reset()  # Nothing can be rendered before; the first episode resets again.
+        source.reset()  # Nothing can be rendered before; the first episode resets again.
         self._stride = max(1, -(-self._frame().shape[0] // RENDERED))
         space = elements.Space(np.uint8, self._frame().shape)
         self.obs_space = {**self.env.obs_space, 'log/render': space}

@@ -412,7 +412,7 @@ class TestErrors:
 
 def test_rendered_images_are_only_logged():
     plain = from_gym.make('CartPole-v1', seed=3)
-    env = from_gym.make('CartPole-v1', seed=3, render=True)
+    env = from_gym.make('CartPole-v1', size=(64, 64), seed=3, render=True)
     assert env.act_space.keys() == plain.act_space.keys()
     assert env.obs_space['log/render'].shape == (200, 300, 3)
     frames = []
