@@ -12,13 +12,19 @@ import numpy as np
 
 from . import envs
 from . import run as loops
-from .core import hardware, outputs, random, replay, selectors, streams, wrappers
-from .run import evaluate
+from .core import hardware, outputs, random, replay, rpc, selectors, streams, wrappers
+from .run import evaluate, parallel
 
 SCRIPTS = {
     'train': loops.train,
     'train_eval': loops.train_eval,
     'eval_only': loops.eval_only,
+    'parallel': parallel.combined,
+    'parallel_agent': parallel.parallel_agent,
+    'parallel_replay': parallel.parallel_replay,
+    'parallel_logger': parallel.parallel_logger,
+    'parallel_envs': parallel.parallel_envs,
+    'parallel_env': lambda make_env, args: parallel.parallel_env(make_env, args.env_index, args),
 }
 
 
@@ -41,7 +47,8 @@ def run(config, make_agent):
         'args': arguments(config),
     }
     script = SCRIPTS[config.script]
-    script(**{k: offered[k] for k in inspect.signature(script).parameters})
+    names = inspect.signature(script).parameters
+    script(**{k: v for k, v in offered.items() if k in names})
 
 
 def arguments(config):
@@ -52,6 +59,7 @@ def arguments(config):
     return elements.Config(
         **{**config.run, 'usage': usage},
         **{k: config[k] for k in names},
+        token=rpc.token(config.run.token_file),
         timer=config.logger.timer,
         fps=config.logger.fps,
     )

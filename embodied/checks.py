@@ -4,7 +4,20 @@ import math
 import pathlib
 import re
 
-from .core import checkpoint, hardware
+from .core import checkpoint, hardware, rpc
+
+# Roles at whose addresses a script listens, and those that it calls.
+LISTENS = {
+    'parallel': ('actor', 'replay', 'logger'),
+    'parallel_agent': ('actor',),
+    'parallel_replay': ('replay',),
+    'parallel_logger': ('logger',),
+}
+CALLS = {
+    'parallel_agent': ('replay', 'logger'),
+    'parallel_env': ('actor',),
+    'parallel_envs': ('actor',),
+}
 
 
 def check(config) -> None:
@@ -14,6 +27,7 @@ def check(config) -> None:
     logger(config)
     replay(config)
     devices(config)
+    roles(config)
     hardware.check(config.jax.platform)
 
 
@@ -97,3 +111,36 @@ def devices(config):
             )
         if size % len(ids):
             raise ValueError(f'{key}: got {size}, allowed are multiples of the {len(ids)} {name}')
+
+
+def roles(config):
+    """Addresses of the processes of a run, and the secret that they share."""
+    run, script = config.run, config.script
+    try:
+        token = rpc.token(run.token_file)
+    except ValueError as e:
+        raise ValueError(f'run.token_file: {e}') from None
+    if run.public and not token:
+        raise ValueError(
+            'run.public: got True, allowed with a secret in run.token_file or $EMBODIED_TOKEN'
+        )
+    apart = {'actor': run.remote_envs, 'replay': run.remote_replay, 'logger': False}
+    for name in (*LISTENS.get(script, ()), *CALLS.get(script, ())):
+        key, address = f'run.{name}_addr', run[f'{name}_addr']
+        if address == 'auto':
+            if script != 'parallel' or apart[name]:
+                raise ValueError(
+                    f"{key}: got 'auto', allowed is host:port where processes are started apart"
+                )
+            continue
+        try:
+            rpc.split(address)
+        except ValueError as e:
+            raise ValueError(f'{key}: {e}') from None
+        called = name in CALLS.get(script, ()) or (script == 'parallel' and name == 'replay')
+        called = called and (script != 'parallel' or run.remote_replay)
+        if not (called or run.public or rpc.is_loopback(address)):
+            raise ValueError(
+                f'{key}: got {address!r}, allowed are addresses of this machine such as '
+                '127.0.0.1:5551, or any with --run.public True and a secret in run.token_file'
+            )

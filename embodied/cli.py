@@ -15,8 +15,11 @@ import traceback
 from collections.abc import Callable
 
 from . import __version__, checks, config, logdir
-from .core import checkpoint
+from .core import checkpoint, processes
 from .envs import registry
+
+# Scripts that belong to a run whose logdir another one has made.
+GUESTS = ('parallel_replay', 'parallel_logger', 'parallel_env', 'parallel_envs')
 
 USAGE = """\
 Usage: {name} [--configs BLOCK ...] [--KEY VALUE] [--SECTION.KEY VALUE] ...
@@ -66,10 +69,11 @@ def main(
 
 def start(options, make_agent, name):
     """Save the config and run."""
-    folder = pathlib.Path(options.logdir)
-    for line in logdir.keep_config(folder, options):
-        print(line)
-    print(f'Logdir: {folder}', flush=True)
+    if options.script not in GUESTS:
+        folder = pathlib.Path(options.logdir)
+        for line in logdir.keep_config(folder, options):
+            print(line)
+        print(f'Logdir: {folder}', flush=True)
     # Only now, so that all the rest is fast and a mistake does not wait for it.
     from . import build
 
@@ -79,11 +83,13 @@ def start(options, make_agent, name):
         if not is_message(e, make_agent):
             raise
         fail(name, e)
+    except (processes.ProcessError, ConnectionError) as e:
+        fail(name, e, code=1)
 
 
-def fail(name, error):
+def fail(name, error, code=2):
     print(f'{name}: error: {" ".join(str(error).split())}', file=sys.stderr)
-    sys.exit(2)
+    sys.exit(code)
 
 
 def configure(schema, argv, check=None):
@@ -100,7 +106,8 @@ def configure(schema, argv, check=None):
     if options.script == 'eval_only' and logdir.holds_run(folder):
         # What a training run has written stays as it is.
         folder = logdir.resolve(str(folder / 'eval-{timestamp}'))
-    logdir.create(folder)
+    if options.script not in GUESTS:
+        logdir.create(folder)
     return options.update(logdir=str(folder))
 
 

@@ -56,8 +56,7 @@ class Process:
         self.fn = fn
         self.grace = grace
         self.began = time.monotonic()
-        # The system ties a child to the life of the thread that made it. Only the main thread lives as
-        # long as the process.
+        # The system ties a child to the life of the thread that made it, so only to the main one.
         tied = not grace and threading.current_thread() is threading.main_thread()
         self.process, self.leash = popen(__name__, grace, tied)
         # It may be dead already; that is noticed later, as with all others.

@@ -11,6 +11,8 @@ import hashlib
 import ipaddress
 import itertools
 import json
+import os
+import pathlib
 import time
 from collections.abc import Callable
 
@@ -167,7 +169,7 @@ class Client:
         self.poller.register(self.monitor, zmq.POLLIN)
         self.numbers = itertools.count()
         self.results = {}
-        self.connected = False
+        self.connected = self.lost = False
         self.socket.connect(endpoint(address))
 
     def connect(self, timeout: float = 60) -> None:
@@ -212,6 +214,8 @@ class Client:
         self._wait(0)
 
     def _wait(self, timeout):
+        if self.lost:
+            raise Unreachable(f'{self.name} at {self.address}: the connection is lost')
         ready = dict(self.poller.poll(timeout * 1000))
         while self.socket in ready and self.socket.poll(0):
             message = decode(self.socket.recv_multipart())
@@ -224,8 +228,7 @@ class Client:
             self.connected = True
         elif event == zmq.EVENT_DISCONNECTED:
             # Before the first connection it may be that nobody listens yet.
-            if self.connected:
-                raise Unreachable(f'{self.name} at {self.address}: the connection is lost')
+            self.lost = self.connected
         else:
             reason = 'refused, the tokens differ or it is another program'
             raise Unreachable(f'{self.name} at {self.address}: {reason}')
@@ -286,6 +289,20 @@ def is_loopback(address: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
+
+
+def token(filename: str = '') -> str:
+    """The secret of all roles: of a file, or of the environment variable EMBODIED_TOKEN, or ''."""
+    if not filename:
+        return os.environ.get('EMBODIED_TOKEN', '').strip()
+    try:
+        secret = pathlib.Path(filename).expanduser().read_text().strip()
+    except (OSError, UnicodeDecodeError) as e:
+        reason = getattr(e, 'strerror', None) or 'no text'
+        raise ValueError(f'got {filename!r}, allowed is a file with a secret: {reason}') from None
+    if not secret:
+        raise ValueError(f'got {filename!r}, allowed is a file with a secret, this one is empty')
+    return secret
 
 
 def check_free(address: str) -> None:

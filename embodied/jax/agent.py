@@ -8,6 +8,7 @@ when the next one has been started, so the device never waits for the host.
 import functools
 import pathlib
 import re
+import threading
 
 import jax
 import jax.numpy as jnp
@@ -20,6 +21,9 @@ from . import device, ops, profiler
 # Seeds of the i-th policy call, update, report, evaluation and dream are drawn from separate
 # sequences, so none changes because of another one.
 POLICY, TRAIN, REPORT, INIT, EVAL, DREAM = range(6)
+
+# Acting and learning may be different threads, but ninjax can only trace one program at a time.
+TRACING = threading.Lock()
 
 
 class Agent(base.Agent):
@@ -208,7 +212,7 @@ class Agent(base.Agent):
 
         @functools.wraps(fn)
         def wrapper(*args, **kwargs):
-            with ops.precision(self.dtype):
+            with TRACING, ops.precision(self.dtype):
                 return fn(*args, **kwargs)
 
         wrapper._is_pure = True

@@ -1,8 +1,8 @@
 """Acting for environments in other processes: their observations come as calls, actions go back.
 
-    environment -> act(envid, mode, obs) -> batch of those that are ready -> policy -> actions
-                                                     |
-                                                     +-> on_steps(transitions, envids, mode)
+environment -> act(envid, mode, obs) -> batch of those that are ready -> policy -> actions
+                                                 |
+                                                 +-> on_steps(transitions, envids, mode)
 """
 
 import dataclasses
@@ -23,19 +23,19 @@ class Caller:
     request: rpc.Request | None = None
     obs: dict | None = None
     carry: object = None
-    since: float = 0.0
+    since: float = 0.0  # When it was given its last action.
 
 
 class Actor:
-    """Answers `act` calls in batches of a fixed size. To be stepped by one thread.
+    """Answers `act` calls in batches of a fixed size. For one thread.
 
     Environments that are late do not hold up the others: a batch is full after `args.actor_batch`
     observations or `args.actor_wait` seconds, and unused rows repeat another one. Callers of
     which `allowed(mode, envid, obs)` is false wait until it is true.
 
     server     takes the calls of all environments
-    obs_space  what an observation has to look like, with its `log/` keys
     on_steps   called with transitions (a list of dicts), the ids of their environments and the mode
+    allowed    called with mode, id and observation of an environment that waits
     """
 
     def __init__(self, server, args, on_steps, allowed):
@@ -44,19 +44,22 @@ class Actor:
         self.on_steps = on_steps
         self.allowed = allowed
         self.agent = None
-        self.callers = {}
+        self.callers = {}  # (mode, envid) -> caller
         self.ending = False
         self.methods = {'ping': lambda: None, 'status': self.status}
 
     def start(self, agent):
         """Act with this agent from now on; until then, callers wait."""
+        for caller in self.callers.values():
+            if caller.request:
+                self._check(caller.envid, caller.obs, agent.obs_space)
         self.agent = agent
 
-    def status(self) -> dict:
-        """Seconds for which each environment owes us an observation, 0 if it does not."""
+    def status(self) -> list:
+        """Mode, id and seconds for which it owes us an observation, for each environment."""
         now = time.monotonic()
-        waiting = {x.envid: 0.0 if x.request else now - x.since for x in self.callers.values()}
-        return {str(k): v for k, v in waiting.items()}
+        callers = [x for x in self.callers.values() if x.mode]
+        return [[x.mode, x.envid, 0.0 if x.request else now - x.since] for x in callers]
 
     def end(self):
         """Tell all environments to end, now and whenever they call."""
@@ -69,18 +72,10 @@ class Actor:
         """Whether all environments have been told to end."""
         return self.ending and not any(x.mode for x in self.callers.values())
 
-    def step(self, timeout: float) -> None:
-        """Take calls, and act for those that may."""
-        self._receive(timeout)
-        if self.agent is None or self.ending:
-            return
-        for mode in ('train', 'eval'):
-            while batch := self._batch(mode):
-                self._act(batch, mode)
-
-    def _receive(self, timeout):
-        """Take calls until a batch is full, none has come for `timeout`, or it is late."""
-        deadline = time.monotonic() + timeout
+    def receive(self) -> None:
+        """Take calls until a batch is full, or late, or none has come for a moment."""
+        held = any(x.request for x in self.callers.values())
+        deadline = time.monotonic() + (0.005 if held else 0.1)
         while request := self.server.receive(max(0, deadline - time.monotonic())):
             if request.method != 'act':
                 rpc.answer(request, self.methods)
@@ -90,33 +85,40 @@ class Actor:
             except Exception as e:
                 request.fail(e)
                 continue
-            waiting = [x for x in self.callers.values() if x.request]
-            if len(waiting) >= len(self.callers) or len(waiting) >= self._rows('train'):
-                deadline = 0
-            else:
-                deadline = min(deadline, time.monotonic() + self.args.actor_wait)
+            count = sum(x.request is not None for x in self.callers.values())
+            full = count >= min(len(self.callers), self._rows('train'))
+            deadline = 0 if full else min(deadline, time.monotonic() + self.args.actor_wait)
+
+    def act(self) -> None:
+        """Act for those that may."""
+        if self.agent is None or self.ending:
+            return
+        for mode in ('train', 'eval'):
+            while batch := self._batch(mode):
+                self._act(batch, mode)
 
     def _take(self, request, envid, mode, obs):
         if not isinstance(envid, int) or mode not in ('train', 'eval'):
             raise ValueError(f'act: got {envid!r} and {mode!r}, allowed are an index and a mode')
         obs = {k: np.asarray(v) for k, v in obs.items()}
-        caller = self.callers.get(envid)
-        if caller is None or caller.mode != mode:
-            caller = self.callers[envid] = Caller(envid, mode)
+        caller = self.callers.setdefault((mode, envid), Caller(envid, mode))
         if self.agent is not None:
-            self._check(caller, obs)
+            self._check(envid, obs, self.agent.obs_space)
         caller.request, caller.obs = request, obs
         if self.ending:
             self._dismiss(caller)
 
-    def _check(self, caller, obs):
-        for key, space in self.agent.obs_space.items():
+    def _check(self, envid, obs, spaces):
+        for key, space in spaces.items():
             value = obs.get(key)
             if value is None or value.shape != space.shape or value.dtype != space.dtype:
                 found = 'nothing' if value is None else f'{value.dtype} {value.shape}'
                 raise ValueError(
-                    f'Environment {caller.envid} sent {found} as {key!r}, its space is {space}'
+                    f'Environment {envid} sent {found} as {key!r}, its space is {space}'
                 )
+        unknown = [k for k in obs if k not in spaces and not k.startswith('log/')]
+        if unknown:
+            raise ValueError(f'Environment {envid} sent {unknown}, allowed are {sorted(spaces)}')
 
     def _batch(self, mode):
         ready = [
