@@ -69,7 +69,10 @@ def trained_with(checkpoint: pathlib.Path) -> dict:
     Others, such as folders, are not taken over. ValueError if there is no such file.
     """
     folder = checkpoint.parent
-    values = options.load((folder.parent if folder.name == 'ckpt' else folder) / 'config.yaml')
+    folder = folder.parent if folder.name == 'ckpt' else folder
+    if not (folder / 'config.yaml').is_file():
+        raise ValueError(f'{folder} has no config.yaml; --configs gives the options of the agent')
+    values = options.load(folder / 'config.yaml')
     return {k: v for k, v in values.items() if k in TRAINED or k.startswith(TRAINED_BLOCKS)}
 
 

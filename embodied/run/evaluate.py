@@ -111,4 +111,5 @@ def describe(stats):
 def write(filename, step, stats, results):
     """Summary and single episodes as JSON."""
     content = {'step': step, **stats, 'results': results}
+    filename.parent.mkdir(parents=True, exist_ok=True)
     filename.write_text(json.dumps(content, indent=2) + '\n')

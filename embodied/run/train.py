@@ -213,7 +213,10 @@ class Run:
         """Log the results of an evaluation and write them to eval.json."""
         stats = evaluate.summary(results)
         self.logger.add(stats, prefix='eval')
-        evaluate.write(self.logdir / 'eval.json', int(self.step), stats, results)
+        try:
+            evaluate.write(self.logdir / 'eval.json', int(self.step), stats, results)
+        except OSError as e:
+            self.progress.log(f'Could not write the results of an evaluation: {e}')
         self.progress.log(evaluate.describe(stats))
 
 

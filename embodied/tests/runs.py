@@ -10,7 +10,8 @@ import numpy as np
 
 from .. import build
 from ..core import base, outputs, replay
-from ..run.train import Run, train
+from ..run import eval_only, evaluate, train, train_eval
+from ..run.train import Run
 from . import fakes
 
 ENVS = 2
@@ -152,6 +153,15 @@ class Parts:
         )
         return self.replay
 
+    def make_replay_eval(self):
+        args = self.args
+        length = args.consec_train * args.batch_length + args.replay_context
+        self.held_out = replay.Replay(length, 1000, self.logdir / 'eval_replay', chunksize=16)
+        return self.held_out
+
+    def make_env_eval(self, index):
+        return self.make_env(evaluate.EVAL_INDEX + index)
+
     def make_env(self, index):
         # The observations of different environments have different counts.
         env = fakes.Count(length=5 + index % 1000, offset=10_000 * (index % 1000))
@@ -173,6 +183,21 @@ class Parts:
 
     def train(self):
         train(*self.factories, self.args)
+        return self
+
+    @property
+    def eval_factories(self):
+        """What `train_eval` takes."""
+        agent, replay_train, env_train, stream, logger = self.factories
+        more = replay_train, self.make_replay_eval, env_train, self.make_env_eval
+        return [agent, *more, stream, logger]
+
+    def train_eval(self):
+        train_eval(*self.eval_factories, self.args)
+        return self
+
+    def eval_only(self):
+        eval_only(self.make_agent, self.make_env, self.make_logger, self.args)
         return self
 
     @contextlib.contextmanager
