@@ -194,6 +194,7 @@ class Client:
     def close(self) -> None:
         """Calls on their way are still sent for a second."""
         self.socket.disable_monitor()
+        self.monitor.close()
         self.socket.close()
 
     def receive(self, number: int, timeout: float | None = None):

@@ -138,7 +138,7 @@ class AgentRun(Run):
     def _dismiss(self):
         """Tell replay that it may end; the logger is told when it is closed."""
         with contextlib.suppress(rpc.Unreachable, TimeoutError):
-            self.clients[0].call('close', timeout=role.GRACE)
+            self.clients[0].call('close', timeout=role.PATIENCE)
         for client in self.clients:
             client.close()
 

@@ -13,6 +13,7 @@ from .logger import parallel_logger
 from .replay import parallel_replay
 
 END_SECONDS = 5  # For roles that were told to end.
+SAVE_SECONDS = 600  # For the agent to save, after the update or compilation in progress.
 
 
 def combined(
@@ -50,6 +51,7 @@ def combined(
         if not args.remote_envs:
             env.start_envs(group, make_env_train, make_env_eval, args)
         keeper = watch.Watch(group, args, [*names, 'actor'])
+        stack.callback(keeper.dismiss)
         (apart if args.agent_process else together)(agent, keeper, stop)
 
 
@@ -78,17 +80,19 @@ def together(agent, keeper, stop):
 
 def apart(agent, keeper, stop):
     """The agent in a process of the group, the watch here."""
+    processes = keeper.group.processes
     told = False
     try:
         while keeper.group.running('agent'):
             keeper.step()
             if stop and not told:
-                keeper.group.processes['agent'].terminate()
+                processes['agent'].terminate()
                 told = True
-    except processes.ProcessError:
-        if 'agent' in keeper.group.processes:
-            keeper.group.processes['agent'].terminate()
-        raise
+    finally:
+        # When another role has failed, it still has to save.
+        if 'agent' in processes:
+            processes['agent'].terminate()
+            processes['agent'].join(SAVE_SECONDS)
 
 
 def local_addresses(args, stack):

@@ -1,12 +1,13 @@
 """The logger in a process of its own: it writes what the agent sends, and shows the progress."""
 
+import contextlib
 import pathlib
 import threading
 import time
 
 import elements
 
-from ...core import outputs, progress
+from ...core import outputs, progress, rpc
 from . import role
 
 
@@ -70,7 +71,8 @@ class RemoteLogger:
 
     def close(self):
         """End the role, once it has written everything."""
-        self.call('close')
+        with contextlib.suppress(rpc.Unreachable):
+            self.call('close')
         self.client.close()
 
 
@@ -94,4 +96,5 @@ class RemoteProgress:
 
     def close(self):
         """The display closes with the logger."""
-        self.logger.send('update', int(self.logger.step), dict(self.values))
+        with contextlib.suppress(rpc.Unreachable):
+            self.logger.send('update', int(self.logger.step), dict(self.values))

@@ -8,7 +8,8 @@ import time
 from ...core import rpc
 
 CONNECT_SECONDS = 600  # A role on another machine may be started by hand.
-GRACE = 8  # Seconds after SIGTERM, so that the agent can save with the help of a role.
+GRACE = 4  # Seconds without a parent, so that the agent can save with the help of the others.
+PATIENCE = 8  # The same after SIGTERM.
 
 
 def listen(args, name: str) -> rpc.Server:
@@ -34,7 +35,7 @@ def connect(args, name: str) -> rpc.Client:
 def serve(args, name: str, methods: dict) -> None:
     """Answer calls until the method `close` is called, or some time after SIGTERM or SIGINT."""
     ends = []
-    handle = lambda *_: ends.append(time.monotonic() + GRACE)
+    handle = lambda *_: ends.append(time.monotonic() + PATIENCE)
     if threading.current_thread() is threading.main_thread():
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, handle)

@@ -37,8 +37,11 @@ class Watch:
             if name == 'actor' and status:
                 self._envs(status)
 
-    def close(self) -> None:
-        for probe in self.probes.values():
+    def dismiss(self) -> None:
+        """Tell the roles to end that only answer, once the agent is gone."""
+        for name, probe in self.probes.items():
+            if name != 'actor':
+                probe.client.send('close')
             probe.client.close()
 
     def _envs(self, status):
