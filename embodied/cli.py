@@ -126,9 +126,12 @@ def evaluated(schema, blocks, flags):
         return flags
     try:
         saved = logdir.trained_with(checkpoint.find(path)[0])
-        schema.resolve(flags=saved)
     except ValueError as e:
         raise ValueError(f'run.from_checkpoint: {e}') from None
+    try:
+        schema.resolve(flags=saved)
+    except ValueError as e:
+        raise ValueError(f'{e} (in config.yaml of {path})') from None
     task = str(saved.get('task', ''))
     if 'task' not in flags and (task.partition('_')[0] not in registry.suites or ':' in task):
         raise ValueError(

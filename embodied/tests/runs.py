@@ -60,6 +60,7 @@ class CountAgent(base.Agent):
         self.counters = collections.Counter(actions=0, updates=0, reports=0)
         self.batches = []
         self.modes = []
+        self.loaded = []  # Regular expressions, or None for all.
         self.synced = self.closed = 0
         self.waiting = ({}, {})
         self.on_action = lambda count: None
@@ -118,6 +119,9 @@ class CountAgent(base.Agent):
         return dict(self.counters)
 
     def load(self, data, regex=None):
+        self.loaded.append(regex)
+        if regex:
+            return  # It has no parameters.
         self.counters.update(data)
         self.counters.subtract({k: v for k, v in self.counters.items() if k not in data})
         self.first = data['updates']

@@ -41,7 +41,7 @@ def make_config(logdir='/nowhere', **changes):
         logger={'outputs': ['jsonl'], 'filter': '^nothing$', 'fps': 15, 'timer': True},
         env={'dummy': {'size': (8, 8), 'length': 10}},
         replay=REPLAY,
-        run={**run, 'steps': 40, 'usage': {'psutil': True, 'nvsmi': True}},
+        run={**run, 'token_file': '', 'steps': 40, 'usage': {'psutil': True, 'nvsmi': True}},
     )
     return config.update(changes)
 

@@ -23,7 +23,15 @@ GOOD = {
         'eval_size': 9,
         'fracs': {'uniform': 0.5, 'priority': 0.3, 'recency': 0.2},
     },
-    'run': {'envs': 2, 'from_checkpoint': '', 'from_checkpoint_regex': '.*'},
+    'run': {
+        'envs': 2,
+        'from_checkpoint': '',
+        'from_checkpoint_regex': '.*',
+        'public': False,
+        'token_file': '',
+        'remote_envs': False,
+        'remote_replay': False,
+    },
     'jax': {
         'platform': 'cpu',
         'policy_devices': (0,),

@@ -1,6 +1,7 @@
 """The command line up to the call of the run: arguments, mistakes, help, the saved config."""
 
 import re
+import shutil
 import sys
 import types
 
@@ -8,6 +9,7 @@ import pytest
 
 import embodied
 from embodied import cli, config
+from embodied.core import checkpoint
 from embodied.envs import registry
 
 TEXT = r"""
@@ -35,6 +37,10 @@ defaults:
     steps: 100  # [>=0] steps
     from_checkpoint: ''  # path
     from_checkpoint_regex: .*  # parameters
+    public: False  # listen to other machines
+    token_file: ''  # secret
+    remote_envs: False  # environments elsewhere
+    remote_replay: False  # replay elsewhere
   jax:
     platform: auto  # [auto|cpu|cuda] where to run
     policy_devices: [0]  # [>=0] devices that act
@@ -227,6 +233,109 @@ def test_help_shows_all(call, capsys, monkeypatch):
     call('-h', 'run.')
     text = capsys.readouterr().out
     assert '--run.steps' in text and '--seed' not in text and 'Usage' not in text
+
+
+class Part:
+    def __init__(self, data):
+        self.save = lambda: data
+
+
+@pytest.fixture
+def trained(call, tmp_path):
+    """Logdir of a run that has saved."""
+    folder = tmp_path / 'trained'
+    call('--logdir', str(folder), '--task', 'dummy_cont', '--seed', '7', '--run.envs', '5')
+    checkpoint.Checkpoint(folder / 'ckpt', agent=Part({'params': {}})).save(10)
+    return folder
+
+
+def test_evaluation_takes_task_and_agent_from_the_run(call, trained, tmp_path):
+    before = (trained / 'config.yaml').read_bytes()
+    ckpt = next((trained / 'ckpt').iterdir())
+    for path in (trained, trained / 'ckpt', ckpt):
+        argv = ('--script', 'eval_only', '--run.from_checkpoint', str(path))
+        options, _ = call(*argv, '--logdir', str(tmp_path / 'eval'))
+        assert options.task == 'dummy_cont'
+        assert options.run.from_checkpoint == str(path)
+        assert options.logdir == str(tmp_path / 'eval')
+        # Of the rest nothing.
+        assert (options.seed, options.run.envs) == (0, 2)
+        assert call(*argv)[0].logdir.startswith(str(tmp_path / 'logdir'))
+        # The user has the last word.
+        assert call(*argv, '--task', 'dummy_disc')[0].task == 'dummy_disc'
+        assert call(*argv, '--configs', 'many')[0].task == 'dummy_disc'
+    assert (trained / 'config.yaml').read_bytes() == before
+
+
+def test_evaluation_in_the_logdir_leaves_it_alone(call, trained):
+    before = {x: x.read_bytes() for x in trained.rglob('*') if x.is_file()}
+    options, _ = call('--script=eval_only', '--logdir', str(trained))
+    assert options.task == 'dummy_cont'
+    assert options.run.from_checkpoint == str(trained)
+    assert re.fullmatch(f'{trained}/eval-\\d{{8}}T\\d{{6}}', options.logdir)
+    assert all(x.read_bytes() == data for x, data in before.items())
+    new = {x.name for x in trained.iterdir()} - {x.name for x in before}
+    assert new - {'ckpt'} == {options.logdir.rpartition('/')[2]}
+
+
+def test_evaluation_imports_nothing_that_only_the_logdir_names(call, trained, capsys, monkeypatch):
+    seen = []
+    monkeypatch.setattr(registry, 'check', lambda task: seen.append(task))
+    argv = ('--script', 'eval_only', '--run.from_checkpoint', str(trained))
+    text = (trained / 'config.yaml').read_text()
+    for task in ('gym_evil_module:Env-v0', 'nosuch_thing'):
+        (trained / 'config.yaml').write_text(text.replace('dummy_cont', task))
+        with pytest.raises(SystemExit) as e:
+            call(*argv)
+        assert e.value.code == 2 and not seen
+        assert f'It is only imported if you say so: --task {task}' in capsys.readouterr().err
+    call(*argv, '--task', 'gym_evil_module:Env-v0')
+    assert seen == ['gym_evil_module:Env-v0']
+
+
+@pytest.mark.parametrize(
+    'argv, match',
+    [
+        ('--script eval_only', r"run.from_checkpoint: got '', allowed for eval_only is a logdir"),
+        ('--script eval_only --logdir nosuch', r'run.from_checkpoint: nosuch does not exist'),
+        ('--script eval_only --run.from_checkpoint nosuch', r'nosuch does not exist'),
+        ('--script eval_only --run.from_checkpoint empty', r'empty holds no checkpoint'),
+        ('--script eval_only --run.from_checkpoint bare', r'bare has no config.yaml; --configs'),
+        ('--script eval_only --run.from_checkpoint old', r'agent.gone: unknown option .in config.yaml of old'),
+        ('--run.from_checkpoint nosuch', r"run.from_checkpoint: got 'nosuch', allowed is a logdir"),
+        ('--run.from_checkpoint empty', r"run.from_checkpoint: got 'empty', .*no checkpoint"),
+        ('--run.from_checkpoint cut', r"run.from_checkpoint: got 'cut', .*intact, .*is missing"),
+        ('--run.from_checkpoint trained --run.from_checkpoint_regex a(', r'a regular expression'),
+    ],
+)
+def test_wrong_checkpoints(call, trained, tmp_path, monkeypatch, capsys, argv, match):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / 'empty').mkdir()
+    shutil.copytree(trained / 'ckpt', tmp_path / 'bare' / 'ckpt')
+    shutil.copytree(trained, tmp_path / 'old')
+    (tmp_path / 'old' / 'config.yaml').write_text('task: dummy_disc\nagent:\n  gone: 1\n')
+    shutil.copytree(trained, tmp_path / 'cut')
+    next((tmp_path / 'cut').rglob('agent.json')).unlink()
+    capsys.readouterr()
+    with pytest.raises(SystemExit) as e:
+        call(*argv.split())
+    out, err = capsys.readouterr()
+    assert (e.value.code, out, err.count('\n')) == (2, '', 1)
+    assert re.search(match, err), err
+    assert not (tmp_path / 'nosuch').exists() and not (tmp_path / 'logdir').exists()
+
+
+def test_run_that_goes_on_needs_no_other_checkpoint(call, trained):
+    argv = ('--logdir', str(trained), '--run.from_checkpoint', '/long/gone')
+    assert call(*argv)[0].run.from_checkpoint == '/long/gone'
+
+
+def test_random_agent_is_evaluated_without_a_checkpoint(call, trained):
+    argv = ('--script', 'eval_only', '--random_agent', 'True')
+    options, _ = call(*argv, '--task', 'dummy_cont')
+    assert (options.random_agent, options.run.from_checkpoint) == (True, '')
+    options, _ = call(*argv, '--run.from_checkpoint', str(trained))
+    assert (options.random_agent, options.task) == (True, 'dummy_cont')
 
 
 def test_version(call, capsys):
