@@ -31,7 +31,7 @@ def test_defaults_are_one_key_a_line():
 
 
 def test_numbers_have_bounds():
-    free = {'run.log_every', 'run.report_every', 'run.save_every'}
+    free = {f'run.{x}_every' for x in ('log', 'report', 'save', 'eval')}
     for key, option in SCHEMA.options.items():
         if option.kind in (int, float) and key not in free:
             assert option.allowed, key

@@ -37,6 +37,7 @@ TINY = {
     'run.log_every': 0,
     'run.report_every': 0,
     'run.save_every': 0,
+    'run.eval_every': 0,
 }
 
 
@@ -129,7 +130,7 @@ def compiled_agent(config, monkeypatch):
     return seen
 
 
-def run(config, monkeypatch):
+def run(config, monkeypatch, script='train'):
     """What a run does: calls of the agent, environments, logs. Time passes a second per look."""
     seen = {'usage': []}
     now = itertools.count()
@@ -148,22 +149,41 @@ def run(config, monkeypatch):
     parts.args = build.arguments(config)
     saves, save = [], parts.agent.save
     parts.agent.save = lambda: saves.append(1) or save()
-    parts.train()
+    getattr(parts, script)()
     lines = (parts.logdir / 'metrics.jsonl').read_text().splitlines()
     timed = any(k.startswith('timer/') for x in lines for k in json.loads(x))
     seen |= {'logs': len(lines), 'timed': timed, 'envs': sorted(parts.envs), 'saves': len(saves)}
+    seen['videos'] = len(list(parts.logdir.rglob('episode-*.mp4')))
     return {**seen, **parts.agent.counters, 'modes': sorted(set(parts.agent.modes))}
+
+
+def run_eval(config, monkeypatch):
+    return run(config, monkeypatch, 'train_eval')
+
+
+def eval_only(config, monkeypatch):
+    return run(config, monkeypatch, 'eval_only')
+
+
+def eval_replay(config):
+    return build.make_replay(config, 'eval_replay').capacity
+
+
+def script(config):
+    return build.SCRIPTS[config.script]
 
 
 MIXED = {'replay.fracs.uniform': 0.5, 'replay.fracs.priority': 0.5}
 IMPORTANT = {'replay.fracs.uniform': 0.0, 'replay.fracs.priority': 1.0}
 RECENT = {'replay.fracs.uniform': 0.0, 'replay.fracs.recency': 1.0}
+OFTEN = {'run.eval_every': -1, 'run.eval_eps': 3}
 train_batches = functools.partial(batches, mode='train')
 report_batches = functools.partial(batches, mode='report')
 CASES = {
     'task': Case([environment], 'dummy_cont'),
     'logdir': Case([arguments, replay, compiled_agent], '/tmp/elsewhere'),
     'seed': Case([environment, selector, random_agent, compiled_agent], 1, {'random_agent': True}),
+    'script': Case([script], 'train_eval'),
     'random_agent': Case([random_agent], True),
     'batch_size': Case([arguments, train_batches, report_batches], 3),
     'batch_length': Case([arguments, replay, train_batches], 5),
@@ -178,9 +198,11 @@ CASES = {
     'env.crafter.size': Case([env_options], (32, 32), {'task': 'crafter_reward'}),
     'env.crafter.logs': Case([env_options], True, {'task': 'crafter_reward'}),
     'env.gym.size': Case([env_options], (32, 32), {'task': 'gym_CartPole-v1'}),
+    'env.gym.render': Case([env_options], True, {'task': 'gym_CartPole-v1'}),
     'env.dummy.size': Case([env_options, environment], (32, 32)),
     'env.dummy.length': Case([env_options], 50),
     'replay.size': Case([replay], 5000),
+    'replay.eval_size': Case([eval_replay], 5000),
     'replay.online': Case([replay], False),
     'replay.fracs.uniform': Case([selector], 0.25, MIXED, {'replay.fracs.recency': 0.25}),
     'replay.fracs.priority': Case([selector], 0.25, MIXED, {'replay.fracs.recency': 0.25}),
@@ -201,6 +223,10 @@ CASES = {
     'run.parallel_envs': Case([run], True),
     'run.report_batches': Case([run], 2, {'run.report_every': -1}),
     'run.final_eval_eps': Case([run], 1),
+    'run.eval_every': Case([run_eval], -1),
+    'run.eval_envs': Case([run_eval, eval_only], 2, OFTEN),
+    'run.eval_eps': Case([run_eval, eval_only], 2, OFTEN),
+    'run.eval_video': Case([eval_only], 1),
     'run.usage.psutil': Case([run], False),
     'run.usage.nvsmi': Case([run], False),
     'jax.platform': Case([compiled_agent], 'cuda'),
@@ -214,21 +240,21 @@ CASES = {
     'jax.cache': Case([compiled_agent], 'off'),
     'jax.profile': Case([compiled_agent], 3),
 }
-# Keys with one allowed value: another one is an error.
-SINGLE = {'script'}
+# Keys that need a checkpoint, see test_checkpoint_to_begin_with.
+BEGINNING = {'run.from_checkpoint', 'run.from_checkpoint_regex'}
 
 
 def look(probe, config, folder):
     """What a probe sees, in an empty folder; what it replaces comes back afterwards."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir()
-    patched = probe in (run, compiled_agent, env_options)
+    patched = probe in (run, run_eval, eval_only, compiled_agent, env_options)
     with pytest.MonkeyPatch.context() as patch:
         return probe(config, patch) if patched else probe(config)
 
 
 def test_every_key_has_its_case():
-    assert {*CASES, *SINGLE} == {*KEYS}
+    assert {*CASES, *BEGINNING} == {*KEYS}
 
 
 @pytest.mark.parametrize('key', CASES)
@@ -252,7 +278,12 @@ def test_equal_options_make_the_same(probe, tmp_path):
     assert look(probe, config, folder) == look(probe, config, folder)
 
 
-@pytest.mark.parametrize('key', sorted(SINGLE))
-def test_single_value(key):
-    with pytest.raises(ValueError, match=f'^{key}: got .*allowed is {SCHEMA.options[key].default}'):
-        SCHEMA.resolve(flags={key: 'other'})
+def test_checkpoint_to_begin_with(tmp_path):
+    loaded = []
+    for i, regex in enumerate(('', '.*', '^enc/')):
+        flags = {'run.from_checkpoint': str(tmp_path / '0')} if regex else {}
+        flags |= {'run.from_checkpoint_regex': regex} if regex else {}
+        parts = runs.Parts(tmp_path / str(i))
+        parts.args = build.arguments(resolve(tmp_path / str(i), flags))
+        loaded.append(parts.train().agent.loaded)
+    assert loaded == [[], ['.*'], ['^enc/']]
