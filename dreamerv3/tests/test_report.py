@@ -164,6 +164,55 @@ class TestReport:
         assert model.report(carry, small.batch(model)) == (carry, {})
 
 
+class TestDream:
+    """What the model expects to see in an episode."""
+
+    def make(self, steps=6, seen=3):
+        model, params, _ = reported()
+        # Rounding to bytes would hide what fresh parameters make of it.
+        params = {k: 30 * v if k.startswith('dec/imgout') else v for k, v in params.items()}
+        data = small.batch(model, rows=1, steps=steps)
+        data = {k: v for k, v in data.items() if k in {*model.obs_space, *model.act_space}}
+        return model, data, lambda data: run_dream(seen)(params, data)[1]
+
+    def test_images(self):
+        model, data, run = self.make()
+        (state, prevact), images = run(data)
+        assert {k: v.shape for k, v in images.items()} == {
+            'front': (1, 6, 12, 16, 3),
+            'top': (1, 6, 12, 16, 1),
+        }
+        assert all(v.dtype == np.uint8 for v in images.values())
+        assert {k: v.shape[1:] for k, v in state.items()} == {
+            k: s.shape for k, s in model.dyn.entry_space.items()
+        }
+        np.testing.assert_array_equal(prevact['action'], data['action'][:, -1])
+
+    def test_first_half_is_seen_and_the_second_is_dreamed(self):
+        _, data, run = self.make()
+        before = run(data)
+        changed = {k: data[k].copy() for k in data}
+        changed['front'][:, 3:] = 255 - changed['front'][:, 3:]
+        carry, images = run(changed)
+        np.testing.assert_array_equal(images['front'], before[1]['front'])
+        # But in the end all of it has been seen.
+        assert not np.array_equal(carry[0]['deter'], before[0][0]['deter'])
+        changed['action'][:, 3] = (changed['action'][:, 3] + 1) % 4
+        images = run(changed)[1]
+        np.testing.assert_array_equal(images['front'][:, :4], before[1]['front'][:, :4])
+        assert not np.array_equal(images['front'][:, 4:], before[1]['front'][:, 4:])
+
+    def test_without_images(self):
+        model = small.make_model()
+        assert model.dream('carry', {}, 3) == ('carry', {})
+
+
+@functools.cache
+def run_dream(seen):
+    model = reported()[0]
+    return small.compiled(lambda data: model.dream(model.initial(1), data, seen))
+
+
 def test_gradient_norms():
     model = small.make_model(flags={'agent.report_gradnorms': True})
     params = small.create(model)

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import safetensors.numpy
 import scope
+from scope import formats
 
 import dreamerv3
 from dreamerv3 import agent, checks
@@ -78,6 +79,18 @@ def check_logdir(logdir):
             assert all(file[k].dtype != object for k in file)
 
 
+def video_of_dreams(logdir):
+    """Truth and dream side by side, first in a green and then in a red frame."""
+    flags = f'--script eval_only --run.from_checkpoint {logdir} --run.eval_video 1'
+    main(logdir / 'eval', f'{flags} --jax.platform cpu --random_agent False')
+    (path,) = (logdir / 'eval' / 'videos').iterdir()
+    frames = formats.Video().decode(path.read_bytes()).astype(int)
+    assert frames.shape[1:] == (256 + 4, 2 * 256 + 4, 3)
+    red, green = frames[:, 0, :, 0].mean(1), frames[:, 0, :, 1].mean(1)
+    seen = np.arange(len(frames)) % 4 < 2
+    np.testing.assert_array_equal(green > red, seen)
+
+
 def test_vector_task_trains_and_resumes(tmp_path):
     command = '--configs gym debug --run.train_ratio 16 --run.steps'
     first = main(tmp_path, f'{command} 100')
@@ -110,6 +123,63 @@ def test_vector_task_trains_and_resumes(tmp_path):
     assert items[140] - items[100] == 40
 
 
+def test_training_with_evaluations_is_the_same_training(tmp_path):
+    command = '--configs gym debug --run.train_ratio 16 --run.steps 80'
+    plain = main(tmp_path / 'plain', command)
+    evals = '--script train_eval --run.eval_every -1 --run.eval_eps 2 --run.report_every -1'
+    # Reports on training data draw from its replay.
+    evals = main(tmp_path / 'evals', f'{command} {evals}'.replace('--run.report_every -1', ''))
+    check_same(evals.save()['params'], plain.save()['params'])
+    assert evals.counters['evals'] > 0
+    check_logdir(tmp_path / 'evals')
+    scores = column(tmp_path / 'evals', 'eval_episode/score')
+    assert list(scores) == list(range(4, 81, 4))
+    resumed = '--script train_eval --run.eval_every -1 --run.report_every -1 --run.steps 100'
+    main(tmp_path / 'evals', f'{command} {resumed}')
+    check_logdir(tmp_path / 'evals')
+    for name in LOSSES:
+        assert column(tmp_path / 'evals', f'eval_report/loss/{name}'), name
+    assert list((tmp_path / 'evals' / 'eval_replay').glob('*.npz'))
+
+
+def test_parameters_for_another_run_and_for_evaluation(tmp_path, capsys):
+    command = '--configs gym debug --run.train_ratio 16 --run.steps'
+    first = main(tmp_path / 'first', f'{command} 60')
+    begin = f'--run.from_checkpoint {tmp_path}/first --run.from_checkpoint_regex'
+    second = main(tmp_path / 'second', f'{command} 8 {begin} ^(enc|dyn|dec|rew|con)/')
+    assert second.counters['updates'] == 0
+    old, new = first.save()['params'], second.save()['params']
+    world = [k for k in old if k.split('/')[0] in ('enc', 'dyn', 'dec', 'rew', 'con')]
+    for key in world:
+        np.testing.assert_array_equal(new[key], old[key], key)
+    assert not np.array_equal(new['pol/mlp/linear0/kernel'], old['pol/mlp/linear0/kernel'])
+    assert f'Loaded {len(world)} of {len(old)} parameters: ' in capsys.readouterr().out
+
+    # Neither --configs nor --task has to be said again.
+    script = '--script eval_only --run.eval_eps 3 --env.gym.render True --run.eval_video 1'
+    for folder, flags in (('greedy', ''), ('sample', '--agent.eval_mode sample')):
+        argv = f'{script} {begin} .* --jax.platform cpu {flags}'
+        made = main(tmp_path / folder, argv)
+        check_same(made.save()['params'], old)
+        content = json.loads((tmp_path / folder / 'eval.json').read_text())
+        assert content['step'] == 60 and len(content['results']) == 3
+        (video,) = (tmp_path / folder / 'videos').iterdir()
+        assert video.stat().st_size > 1000
+
+
+@pytest.mark.parametrize('script', ['train', 'train_eval', 'eval_only'])
+def test_misfit_is_one_line(tmp_path, capsys, script):
+    main(tmp_path / 'first', '--configs gym debug --run.steps 8')
+    capsys.readouterr()
+    with pytest.raises(SystemExit) as e:
+        flags = f'--script {script} --run.from_checkpoint {tmp_path}/first'
+        main(tmp_path / 'second', f'--configs gym debug --task gym_Acrobot-v1 {flags}')
+    assert e.value.code == 2
+    err = capsys.readouterr().err
+    assert err.count('\n') == 1 and 'Parameters do not fit this agent' in err
+    assert 'run.from_checkpoint' in err
+
+
 @pytest.mark.skipif(not importlib.util.find_spec('crafter'), reason='crafter is not installed')
 def test_image_task_trains_and_reports(tmp_path):
     made = main(
@@ -117,6 +187,7 @@ def test_image_task_trains_and_reports(tmp_path):
         '--configs crafter debug --run.train_ratio 64 --run.report_every -1 --run.steps 80 '
         '--env.crafter.logs True',
     )
+    video_of_dreams(tmp_path)
     assert made.counters['updates'] > 10
     check_logdir(tmp_path)
     for prefix in ('train', 'report'):

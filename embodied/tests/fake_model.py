@@ -58,6 +58,14 @@ class FakeModel(Model):
         x = self._look('report', data)
         return {'calls': carry['calls'] + 1}, {'loss': self._loss(x, data)[0], 'rows': len(x)}
 
+    def dream(self, carry, data, seen):
+        """Images that tell the call, the step in it, and whether that was seen."""
+        self._look('dream', data)
+        time = jnp.arange(data['x'].shape[1])
+        calls = jnp.full_like(time, carry['calls'][0])
+        image = jnp.stack([calls, time, time < seen], -1).astype(jnp.uint8)
+        return {'calls': carry['calls'] + 1}, {'image': image[None, :, None, None, :]}
+
     def _loss(self, x, data):
         pred, value = f32(self.pol(x)), f32(self.val(x))[..., 0]
         loss = jnp.square(pred - data['act']).mean() + jnp.square(value - data['reward']).mean()

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from embodied.core import streams
-from embodied.jax import Agent
+from embodied.jax import Agent, Model
 from embodied.tests import fake_model
 
 
@@ -220,10 +220,18 @@ class TestSave:
         agent.train(carry, next(source))
         np.testing.assert_allclose(greedy(agent), expected(state['params']), 1e-5, 1e-6)
 
-    def test_regex_takes_only_those(self):
+    def test_regex_takes_only_those(self, capsys):
         agent, other = make(seed=1), make(seed=2)
         learn(agent, 2)
         before, source = params(other), params(agent)
+        other.load(agent.save(), regex='^pol/')
+        total = len(before)
+        line = f'Loaded 2 of {total} parameters: pol; left as they are: opt, val\n'
+        assert capsys.readouterr().out == line
+        other.load(agent.save(), regex='.*')
+        line = f'Loaded {total} of {total} parameters: opt, pol, val\n'
+        assert capsys.readouterr().out == line
+        other.load({'params': before}, regex='.*')
         other.load(agent.save(), regex='^pol/')
         after = params(other)
         for key in after:
@@ -236,7 +244,51 @@ class TestSave:
         np.testing.assert_array_equal(params(other)['val/kernel'], source['val/kernel'])
 
 
+class TestEvaluation:
+    def test_it_does_not_change_what_training_does(self):
+        def act(evaluations):
+            agent = make(seed=1)
+            carry, acts = agent.init_policy(4), []
+            for _ in range(3):
+                for _ in range(evaluations):
+                    greedy(agent)
+                carry, act, _ = agent.policy(carry, fake_model.observation())
+                acts.append(act['act'])
+            return np.stack(acts)
+
+        np.testing.assert_array_equal(act(0), act(2))
+
+
+class TestDream:
+    @pytest.mark.parametrize('steps, length', [(8, 4), (9, 4), (3, 4), (7, 3), (1, 2)])
+    def test_stretches_of_an_episode(self, steps, length):
+        agent = make(seed=1)
+        episode = {k: v[0] for k, v in fake_model.batch(rows=1, steps=steps).items()}
+        before = params(agent)
+        images = agent.dream(episode, length)
+        assert images['image'].shape == (steps, 1, 1, 3) and images['image'].dtype == np.uint8
+        time = np.arange(steps)
+        want = [time // length, time % length, time % length < (length + 1) // 2]
+        np.testing.assert_array_equal(images['image'][:, 0, 0], np.stack(want, -1))
+        assert same(before, params(agent))
+
+    def test_model_without_dreams(self):
+        class Blind(fake_model.FakeModel):
+            dream = Model.dream
+
+        episode = {k: v[0] for k, v in fake_model.batch(rows=1, steps=5).items()}
+        assert Agent(Blind()).dream(episode, 4) == {}
+
+
 class TestMisfits:
+    def test_agent_without_parameters(self):
+        with pytest.raises(ValueError, match='of an agent without parameters'):
+            make(seed=1).load({'train': {}, 'eval': {}}, regex='.*')
+
+    def test_regex_that_matches_nothing(self):
+        with pytest.raises(ValueError, match=r"'\^nosuch' matches no parameter of opt, pol, val"):
+            make(seed=1).load({'params': {}}, regex='^nosuch')
+
     def check(self, change, match, **kwargs):
         agent = make(seed=1)
         state, before = agent.save(), params(agent)
