@@ -124,6 +124,7 @@ def roles(config):
         raise ValueError(
             'run.public: got True, allowed with a secret in run.token_file or $EMBODIED_TOKEN'
         )
+    # Roles that are started apart on other machines; of those, only the actor listens here.
     apart = {'actor': run.remote_envs, 'replay': run.remote_replay, 'logger': False}
     for name in (*LISTENS.get(script, ()), *CALLS.get(script, ())):
         key, address = f'run.{name}_addr', run[f'{name}_addr']
@@ -137,9 +138,8 @@ def roles(config):
             rpc.split(address)
         except ValueError as e:
             raise ValueError(f'{key}: {e}') from None
-        called = name in CALLS.get(script, ()) or (script == 'parallel' and name == 'replay')
-        called = called and (script != 'parallel' or run.remote_replay)
-        if not (called or run.public or rpc.is_loopback(address)):
+        listens = name in LISTENS.get(script, ()) and not (name == 'replay' and apart[name])
+        if listens and not run.public and not rpc.is_loopback(address):
             raise ValueError(
                 f'{key}: got {address!r}, allowed are addresses of this machine such as '
                 '127.0.0.1:5551, or any with --run.public True and a secret in run.token_file'

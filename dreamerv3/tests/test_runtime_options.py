@@ -20,7 +20,8 @@ from dreamerv3 import agent, checks
 from dreamerv3.tests import small
 from embodied import build
 from embodied import checks as general
-from embodied.core import driver
+from embodied.core import driver, processes
+from embodied.run.parallel import actor
 from embodied.tests import runs
 
 SCHEMA = small.SCHEMA
@@ -173,6 +174,46 @@ def script(config):
     return build.SCRIPTS[config.script]
 
 
+def roles(config, monkeypatch):
+    """Processes that a parallel run starts, and what the watch over them is told."""
+    seen = []
+    combined = importlib.import_module('embodied.run.parallel.combined')
+
+    def start(self, name, fn, grace=0, restarts=0):
+        args = next(x for x in fn.args if hasattr(x, 'actor_addr'))
+        tcp = [x for x in (args.actor_addr, args.replay_addr, args.logger_addr) if x[:4] != 'ipc:']
+        seen.append((name, restarts, tcp))
+
+    def watch(group, args, names):
+        seen.append((args.env_timeout, args.role_timeout, names))
+        return types.SimpleNamespace(dismiss=lambda: None)
+
+    monkeypatch.setattr(processes.Group, 'start', start)
+    monkeypatch.setattr(combined.watch, 'Watch', watch)
+    monkeypatch.setattr(combined, 'together', lambda *args: None)
+    monkeypatch.setattr(combined, 'apart', lambda *args: None)
+    build.run(config.update(script='parallel'), lambda *args: None)
+    return seen
+
+
+def acting(config):
+    """Rows of a batch of the actor, and how long it waits for them."""
+    result = actor.Actor(None, build.arguments(config), None, None)
+    return result._rows('train'), result.args.actor_wait
+
+
+def refused(config):
+    """What the checks say about an address that other machines can reach."""
+    try:
+        general.roles(config.update({'run.actor_addr': '0.0.0.0:5551'}))
+    except ValueError as e:
+        return str(e)
+    return None
+
+
+PARALLEL = {'script': 'parallel'}
+APART = {**PARALLEL, 'run.actor_addr': '127.0.0.1:5551', 'run.replay_addr': '127.0.0.1:5552'}
+SECRET = {**PARALLEL, 'run.token_file': __file__}
 MIXED = {'replay.fracs.uniform': 0.5, 'replay.fracs.priority': 0.5}
 IMPORTANT = {'replay.fracs.uniform': 0.0, 'replay.fracs.priority': 1.0}
 RECENT = {'replay.fracs.uniform': 0.0, 'replay.fracs.recency': 1.0}
@@ -227,6 +268,20 @@ CASES = {
     'run.eval_envs': Case([run_eval, eval_only], 2, OFTEN),
     'run.eval_eps': Case([run_eval, eval_only], 2, OFTEN),
     'run.eval_video': Case([eval_only], 1),
+    'run.actor_addr': Case([roles], '127.0.0.1:5551', PARALLEL),
+    'run.replay_addr': Case([roles], '127.0.0.1:5552', PARALLEL),
+    'run.logger_addr': Case([roles], '127.0.0.1:5553', PARALLEL),
+    'run.public': Case([refused], True, SECRET),
+    'run.token_file': Case([arguments], __file__),
+    'run.agent_process': Case([roles], True, PARALLEL),
+    'run.remote_replay': Case([roles], True, APART),
+    'run.remote_envs': Case([roles], True, APART),
+    'run.env_index': Case([roles], 4, PARALLEL),
+    'run.env_restarts': Case([roles], 3, PARALLEL),
+    'run.env_timeout': Case([roles], 5, PARALLEL),
+    'run.role_timeout': Case([roles], 5, PARALLEL),
+    'run.actor_batch': Case([acting], 3),
+    'run.actor_wait': Case([acting], 0.5),
     'run.usage.psutil': Case([run], False),
     'run.usage.nvsmi': Case([run], False),
     'jax.platform': Case([compiled_agent], 'cuda'),
@@ -248,7 +303,7 @@ def look(probe, config, folder):
     """What a probe sees, in an empty folder; what it replaces comes back afterwards."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir()
-    patched = probe in (run, run_eval, eval_only, compiled_agent, env_options)
+    patched = probe in (run, run_eval, eval_only, roles, compiled_agent, env_options)
     with pytest.MonkeyPatch.context() as patch:
         return probe(config, patch) if patched else probe(config)
 

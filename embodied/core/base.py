@@ -63,7 +63,8 @@ class Agent:
             acting, act, out = agent.policy(acting, obs, mode='train')
             learning, out, metrics = agent.train(learning, next(batches))
 
-    Carries belong to the agent; callers only hand them back. `B` is the batch, `T` is time.
+    Carries belong to the agent; callers only hand them back. `B` is the batch, `T` is time. Those
+    of `policy` are nested data of arrays (B, ...), so that environments can be batched anew.
     Observations from other processes are checked against `obs_space`, where an agent tells it.
     """
 

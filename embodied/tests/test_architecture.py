@@ -26,7 +26,7 @@ BELOW = {
     '__init__': set(),
 }
 # Packages that core may use beside the standard library.
-CORE = {'numpy', 'elements', 'safetensors', 'cloudpickle', 'scope', 'PIL'}
+CORE = {'numpy', 'elements', 'safetensors', 'cloudpickle', 'scope', 'PIL', 'zmq'}
 
 
 def sources(folder):

@@ -31,6 +31,9 @@ GOOD = {
         'token_file': '',
         'remote_envs': False,
         'remote_replay': False,
+        'actor_addr': 'auto',
+        'replay_addr': 'auto',
+        'logger_addr': 'auto',
     },
     'jax': {
         'platform': 'cpu',
@@ -84,3 +87,41 @@ def test_missing_gpu_is_told(monkeypatch):
     monkeypatch.setattr(hardware, 'has_gpu', lambda: False)
     with pytest.raises(ValueError, match=r"jax.platform: got 'cuda', .*--jax.platform cpu"):
         checks.check(elements.Config(GOOD).update({'jax.platform': 'cuda'}))
+
+
+@pytest.mark.parametrize(
+    'changes, match',
+    [
+        (
+            {'run.actor_addr': '0.0.0.0:1'},
+            r"^run.actor_addr: got '0.0.0.0:1', allowed are addresses",
+        ),
+        ({'run.logger_addr': 'nowhere'}, r"^run.logger_addr: got 'nowhere', allowed is host:port"),
+        ({'run.remote_envs': True}, r"^run.actor_addr: got 'auto', allowed is host:port"),
+        ({'run.remote_replay': True}, r"^run.replay_addr: got 'auto', allowed is host:port"),
+        ({'script': 'parallel_env'}, r"^run.actor_addr: got 'auto', allowed is host:port"),
+        ({'script': 'parallel_replay'}, r"^run.replay_addr: got 'auto'"),
+        ({'script': 'parallel_agent', 'run.actor_addr': '[::1]:1'}, r'^run.replay_addr: got'),
+        ({'run.public': True}, r'^run.public: got True, allowed with a secret'),
+        ({'run.token_file': '/no'}, r"^run.token_file: got '/no', .*No such file"),
+    ],
+)
+def test_roles(changes, match, monkeypatch):
+    monkeypatch.delenv('EMBODIED_TOKEN', raising=False)
+    config = elements.Config(GOOD).update({'script': 'parallel', **changes})
+    with pytest.raises(ValueError, match=match):
+        checks.check(config)
+
+
+@pytest.mark.parametrize(
+    'changes',
+    [
+        {'run.actor_addr': '127.0.0.2:1'},
+        {'run.remote_replay': True, 'run.replay_addr': 'elsewhere:1'},
+        {'script': 'parallel_env', 'run.actor_addr': '10.0.0.1:1'},
+        {'run.public': True, 'run.actor_addr': '0.0.0.0:1'},
+    ],
+)
+def test_roles_that_may_be(changes, monkeypatch):
+    monkeypatch.setenv('EMBODIED_TOKEN', 'secret')
+    checks.check(elements.Config(GOOD).update({'script': 'parallel', **changes}))

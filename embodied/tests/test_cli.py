@@ -301,7 +301,10 @@ def test_evaluation_imports_nothing_that_only_the_logdir_names(call, trained, ca
         ('--script eval_only --run.from_checkpoint nosuch', r'nosuch does not exist'),
         ('--script eval_only --run.from_checkpoint empty', r'empty holds no checkpoint'),
         ('--script eval_only --run.from_checkpoint bare', r'bare has no config.yaml; --configs'),
-        ('--script eval_only --run.from_checkpoint old', r'agent.gone: unknown option .in config.yaml of old'),
+        (
+            '--script eval_only --run.from_checkpoint old',
+            r'agent.gone: unknown option .in config.yaml of old',
+        ),
         ('--run.from_checkpoint nosuch', r"run.from_checkpoint: got 'nosuch', allowed is a logdir"),
         ('--run.from_checkpoint empty', r"run.from_checkpoint: got 'empty', .*no checkpoint"),
         ('--run.from_checkpoint cut', r"run.from_checkpoint: got 'cut', .*intact, .*is missing"),

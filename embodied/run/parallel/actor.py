@@ -109,6 +109,8 @@ class Actor:
             self._dismiss(caller)
 
     def _check(self, envid, obs, spaces):
+        if not spaces:
+            return
         for key, space in spaces.items():
             value = obs.get(key)
             if value is None or value.shape != space.shape or value.dtype != space.dtype:
@@ -157,7 +159,7 @@ class Actor:
     def _carry(self, caller):
         if caller.carry is None:
             first = elements.tree.map(np.asarray, self.agent.init_policy(1))
-            caller.carry = elements.tree.map(lambda v: v[0], first)
+            caller.carry = elements.tree.map(lambda v: np.array(v[0]), first)
         return caller.carry
 
     def _dismiss(self, caller):

@@ -41,6 +41,7 @@ class AgentRun(Run):
         self.error = None
         self.ending = False
         self.training = True
+        self.ready = False
         self.lock = threading.Lock()  # Held while the actor acts and while all is saved.
         self.results, self.shares = [], {}
         # First of all, as environments and the watch call while the agent is being made.
@@ -54,8 +55,8 @@ class AgentRun(Run):
         self.adding = {x: RemoteReplay(self.clients[1], x) for x in ('train', 'eval')}
         make_logger = lambda: RemoteLogger(role.connect(args, 'logger'))
         super().__init__(make_agent, lambda: replay, None, RemoteStream, make_logger, args, stack)
-        batch, rate = self.learner.batch_steps, args.train_ratio / self.learner.batch_steps
-        self.limiter = limiters.SamplesPerInsert(rate, LEAD / rate if rate else 0, batch)
+        rate = args.train_ratio / self.learner.batch_steps
+        self.limiter = limiters.SamplesPerInsert(rate, LEAD / rate if rate else 0, minsize=1)
         self.checkpoint.parts.update(eval_replay=eval_replay, limiter=self.limiter)
 
     def connect(self):
@@ -77,7 +78,9 @@ class AgentRun(Run):
     def advance(self):
         """An update if one is due, else a moment for the actor."""
         self._check()
-        if self.args.train_ratio and self.limiter.want_sample():
+        # Asked until it is true once, as that takes a call.
+        self.ready = self.ready or self.learner.ready
+        if self.args.train_ratio and self.ready and self.limiter.want_sample():
             self.limiter.sample()
             self.learner.train()
         else:
@@ -97,7 +100,8 @@ class AgentRun(Run):
                 self.eval_episodes(tran, envid)
                 continue
             self.step.increment()
-            self.limiter.insert()
+            if self.ready:
+                self.limiter.insert()
             self.fps['policy'].step()
             self.episodes(tran, envid)
 
@@ -105,7 +109,9 @@ class AgentRun(Run):
         """Whether the actor may act: training waits for the learner, evaluation for its time."""
         if mode == 'eval':
             return not obs['is_first'] or self.shares.get(envid, 0) > 0
-        return self.training and self.step < self.args.steps and self.limiter.want_insert()
+        if not self.training or self.step >= self.args.steps:
+            return False
+        return not self.ready or self.limiter.want_insert()
 
     def log(self):
         with self.lock:

@@ -55,25 +55,26 @@ class Watch:
 
 
 class Probe:
-    """Asks a role for its status again and again, and knows since when it is silent."""
+    """Asks a role for its status again and again, and knows for how long it has not answered."""
 
     def __init__(self, args, name):
         self.client = rpc.Client(args[f'{name}_addr'], args.token, name)
         self.method = 'status' if name == 'actor' else 'ping'
         self.promise = None
-        self.heard = time.monotonic()
+        self.asked = 0.0
 
     def ask(self):
         """The status that has arrived since the last call, if any."""
         try:
             if self.promise is None:
+                self.asked = time.monotonic()
                 self.promise = self.client.send(self.method)
             elif self.promise.done():
-                self.heard, promise, self.promise = time.monotonic(), self.promise, None
+                promise, self.promise = self.promise, None
                 return promise()
         except rpc.Unreachable:
             self.promise = None  # A dead process is noticed as such.
         return None
 
     def silent(self) -> float:
-        return time.monotonic() - self.heard
+        return time.monotonic() - self.asked if self.promise else 0.0
