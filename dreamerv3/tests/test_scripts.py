@@ -1,10 +1,12 @@
 """Commands of the README's table of scripts, at debug size, each to its end."""
 
+import contextlib
 import json
 import os
 import pathlib
 import re
 import shlex
+import socket
 import subprocess
 import sys
 
@@ -34,6 +36,20 @@ def run(folder, name, *more):
     )
     assert result.returncode == 0, result.stderr
     return result.stdout
+
+
+def start(folder, name, ports, *more):
+    """Start the command of a role, with other ports."""
+    command = COMMANDS[name].replace('LOGDIR', str(folder / 'run'))
+    for port, free in zip(('5551', '5552', '5553'), ports, strict=True):
+        command = command.replace(port, str(free))
+    argv = shlex.split(command)
+    argv.insert(argv.index('--configs') + 2, 'debug')
+    return subprocess.Popen(
+        [sys.executable, *argv, *more, '--jax.platform', 'cpu', '--jax.cache', 'off'],
+        cwd=ROOT,
+        env={**os.environ, 'HOME': str(folder)},
+    )
 
 
 def written(folder):
@@ -73,3 +89,44 @@ def test_random_agent(tmp_path):
     assert written(tmp_path / 'run') >= TRAINING | EVALUATION
     out = run(tmp_path, 'eval_only', '--random_agent', 'True', '--run.eval_video', '1')
     assert '10 evaluation episodes: score ' in out and 'there is no video' in out
+
+
+def test_parallel(tmp_path):
+    flags = ('--run.eval_every', '-1', '--run.final_eval_eps', '4')
+    out = run(tmp_path, 'parallel', '--run.steps', '200', *flags)
+    assert '4 evaluation episodes: score ' in out
+    assert written(tmp_path / 'run') >= TRAINING | {'eval.json', 'eval_replay'}
+    out = run(tmp_path, 'parallel', '--run.steps', '300', '--run.agent_process', 'True')
+    assert 'Loaded checkpoint' in out
+
+
+def test_parallel_with_random_agent(tmp_path):
+    run(tmp_path, 'parallel', '--run.steps', '200', '--random_agent', 'True')
+    assert written(tmp_path / 'run') >= TRAINING
+
+
+def test_train_goes_on_in_parallel_and_back(tmp_path):
+    run(tmp_path, 'train', '--run.steps', '200')
+    for name, steps in (('parallel', '300'), ('train', '400')):
+        assert 'Loaded checkpoint' in run(tmp_path, name, '--run.steps', steps)
+    lines = (tmp_path / 'run' / 'metrics.jsonl').read_text().splitlines()
+    steps = [json.loads(x)['step'] for x in lines]
+    assert steps == sorted(steps) and steps[-1] >= 400
+
+
+def test_roles_apart(tmp_path):
+    with contextlib.ExitStack() as stack:
+        sockets = [stack.enter_context(socket.create_server(('127.0.0.1', 0))) for _ in range(3)]
+        ports = [x.getsockname()[1] for x in sockets]
+    names = ('replay', 'logger', 'envs', 'env', 'agent')
+    roles = [
+        start(tmp_path, f'parallel_{x}', ports, '--run.steps', '200', '--run.envs', '4')
+        for x in names
+    ]
+    try:
+        assert [x.wait(timeout=300) for x in roles] == [0] * 5
+    finally:
+        for role in roles:
+            role.kill()
+            role.wait()
+    assert written(tmp_path / 'run') >= TRAINING
