@@ -38,18 +38,29 @@ def run(folder, name, *more):
     return result.stdout
 
 
-def start(folder, name, ports, *more):
-    """Start the command of a role, with other ports."""
+def start(folder, name, addresses, *more, prefix=(), token='', **kwargs):
+    """Start the command of a role, with other addresses."""
     command = COMMANDS[name].replace('LOGDIR', str(folder / 'run'))
-    for port, free in zip(('5551', '5552', '5553'), ports, strict=True):
-        command = command.replace(port, str(free))
+    for port, address in zip(('5551', '5552', '5553'), addresses, strict=True):
+        command = command.replace(f'127.0.0.1:{port}', address)
     argv = shlex.split(command)
     argv.insert(argv.index('--configs') + 2, 'debug')
     return subprocess.Popen(
-        [sys.executable, *argv, *more, '--jax.platform', 'cpu', '--jax.cache', 'off'],
+        [*prefix, sys.executable, *argv, *more, '--jax.platform', 'cpu', '--jax.cache', 'off'],
         cwd=ROOT,
-        env={**os.environ, 'HOME': str(folder)},
+        env={**os.environ, 'HOME': str(folder), 'EMBODIED_TOKEN': token},
+        **kwargs,
     )
+
+
+def ended(roles):
+    """Exit codes of processes, none of which is left."""
+    try:
+        return [x.wait(timeout=300) for x in roles]
+    finally:
+        for role in roles:
+            role.kill()
+            role.wait()
 
 
 def written(folder):
@@ -117,16 +128,54 @@ def test_train_goes_on_in_parallel_and_back(tmp_path):
 def test_roles_apart(tmp_path):
     with contextlib.ExitStack() as stack:
         sockets = [stack.enter_context(socket.create_server(('127.0.0.1', 0))) for _ in range(3)]
-        ports = [x.getsockname()[1] for x in sockets]
+        addresses = [f'127.0.0.1:{x.getsockname()[1]}' for x in sockets]
     names = ('replay', 'logger', 'envs', 'env', 'agent')
+    flags = ('--run.steps', '200', '--run.envs', '4')
+    assert ended([start(tmp_path, f'parallel_{x}', addresses, *flags) for x in names]) == [0] * 5
+    assert written(tmp_path / 'run') >= TRAINING
+
+
+@pytest.fixture
+def hosts():
+    """Prefixes for commands on two hosts, which are network namespaces with a wire in between."""
+    names = [f'embodied{os.getpid()}{x}' for x in 'ab']
+    wires = [f'wire{os.getpid() % 10000}{x}' for x in 'ab']
+    ip = lambda text: subprocess.run(['ip', *text.split()], check=True, capture_output=True)
+    try:
+        ip(f'netns add {names[0]}')
+        ip(f'netns add {names[1]}')
+        ip(f'link add {wires[0]} type veth peer name {wires[1]}')
+        for i, (name, wire) in enumerate(zip(names, wires, strict=True)):
+            ip(f'link set {wire} netns {name}')
+            ip(f'-n {name} address add 10.77.0.{i + 1}/24 dev {wire}')
+            ip(f'-n {name} link set {wire} up')
+            ip(f'-n {name} link set lo up')
+    except (OSError, subprocess.CalledProcessError):
+        pytest.skip('network namespaces cannot be made here')
+    else:
+        yield [('ip', 'netns', 'exec', x) for x in names]
+    finally:
+        for name in names:
+            with contextlib.suppress(OSError, subprocess.CalledProcessError):
+                ip(f'netns delete {name}')
+
+
+def test_roles_on_two_hosts(tmp_path, hosts):
+    addresses = [f'10.77.0.1:{5551 + i}' for i in range(3)]
+    learning = {'prefix': hosts[0], 'token': 'secret'}
+    flags = ('--run.steps', '200', '--run.envs', '2')
+    names = ('replay', 'logger', 'agent')
     roles = [
-        start(tmp_path, f'parallel_{x}', ports, '--run.steps', '200', '--run.envs', '4')
+        start(tmp_path, f'parallel_{x}', addresses, *flags, '--run.public', 'True', **learning)
         for x in names
     ]
-    try:
-        assert [x.wait(timeout=300) for x in roles] == [0] * 5
-    finally:
-        for role in roles:
-            role.kill()
-            role.wait()
+    acting = {'prefix': hosts[1]}
+    pipe = {'stderr': subprocess.PIPE, 'text': True}
+    spy = start(tmp_path, 'parallel_env', addresses, token='wrong', **acting, **pipe)
+    _, text = spy.communicate(timeout=120)
+    assert spy.returncode == 1
+    (line,) = text.strip().splitlines()
+    assert line.startswith('dreamerv3: error: actor at 10.77.0.1:5551: refused, the tokens differ')
+    roles.append(start(tmp_path, 'parallel_envs', addresses, *flags, token='secret', **acting))
+    assert ended(roles) == [0] * 4
     assert written(tmp_path / 'run') >= TRAINING

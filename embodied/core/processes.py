@@ -18,6 +18,8 @@ from multiprocessing import connection
 
 import cloudpickle
 
+UNREACHABLE = 69  # Exit code of a process that lost what it is connected to, as in sysexits.h.
+
 
 class ProcessError(RuntimeError):
     """A process of the run has died or hangs; the message names it."""
@@ -40,6 +42,8 @@ def popen(module: str, *args) -> tuple[subprocess.Popen, connection.Connection]:
 
 def fate(code: int) -> str:
     """What became of a process, by its exit code."""
+    if code == UNREACHABLE:
+        return 'lost its connection'
     if code < 0:
         return f'was killed by {signal.Signals(-code).name}'
     return f'exited with code {code}'
@@ -117,6 +121,8 @@ class Group:
         One that ended by itself with code 0 had nothing left to do.
         """
         for name, process in list(self.processes.items()):
+            if process.code == UNREACHABLE:
+                self.restarts[name] = 0  # It would meet the same again.
             if process.code:
                 self._failed(name, fate(process.code))
 
@@ -162,8 +168,11 @@ def main(fd: int, grace: float, tied: bool) -> None:
     threading.Thread(target=_follow, args=(leash, grace), name='leash', daemon=True).start()
     try:
         fn()
-    except (ValueError, ConnectionError, ProcessError) as e:
-        # Expected ones are one line, others a traceback.
+    # Expected errors are one line, others a traceback.
+    except ConnectionError as e:
+        print(f'{type(e).__name__}: {e}', file=sys.stderr)
+        sys.exit(UNREACHABLE)
+    except (ValueError, ProcessError) as e:
         sys.exit(f'{type(e).__name__}: {e}')
     except Exception:
         traceback.print_exc()
