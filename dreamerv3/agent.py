@@ -73,6 +73,10 @@ class Dreamer(Model):
             return {}
         return {f'dyn/{k}': v for k, v in self.dyn.entry_space.items()}
 
+    @property
+    def faults(self):
+        return self.opt.tensors
+
     def initial(self, batch_size):
         """Carry: state of the dynamics and previous action."""
         zeros = lambda s: jnp.zeros((batch_size, *s.shape), s.dtype)
@@ -97,6 +101,7 @@ class Dreamer(Model):
         if self.entry_space:
             latents = {f'dyn/{k}': f32(feat[k]) for k in self.dyn.entry_space}
             out['replay'] = {'stepid': data['stepid'], **latents, 'priority': self.priority(terms)}
+        metrics['fault'] = opt_metrics.pop('fault')
         metrics |= {f'opt/{k}': v for k, v in opt_metrics.items()}
         return (state, {k: data[k][:, -1] for k in prevact}), out, metrics
 

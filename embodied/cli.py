@@ -83,7 +83,7 @@ def start(options, make_agent, name):
         if not is_message(e, make_agent):
             raise
         fail(name, e)
-    except (processes.ProcessError, ConnectionError) as e:
+    except (processes.ProcessError, ConnectionError, FloatingPointError) as e:
         fail(name, e, code=1)
 
 

@@ -331,3 +331,17 @@ class TestErrors:
     def test_rank(self):
         deep = elements.Space(np.float32, (1, 1, 1, 1))
         self.check(r"^Observation 'deep' has shape \(1, 1, 1, 1\)", {'deep': deep})
+
+
+def test_update_with_an_infinite_observation_is_left_out(capsys):
+    learner = fresh('vector')
+    batch = data(learner.model)
+    before = learner.save()['params']
+    key = next(k for k in learner.model.obs_space if k not in agent.FLAGS)
+    bad = {**batch, key: np.full_like(batch[key], np.inf)}
+    _, results = learn(learner, [bad])
+    assert results[0][0] == {} and set(results[0][1]) == {'skipped'}
+    assert f'loss/{key}' in capsys.readouterr().out
+    after = learner.save()['params']
+    moved = [k for k in before if not np.array_equal(before[k], after[k])]
+    assert not moved

@@ -292,6 +292,7 @@ CASES = {
     'jax.prealloc': Case([compiled_agent], True),
     'jax.jit': Case([compiled_agent], False),
     'jax.debug': Case([compiled_agent], False),
+    'jax.nonfinite': Case([compiled_agent], 'stop'),
     'jax.cache': Case([compiled_agent], 'off'),
     'jax.profile': Case([compiled_agent], 3),
 }

@@ -22,6 +22,9 @@ from . import device, ops, profiler
 # sequences, so none changes because of another one.
 POLICY, TRAIN, REPORT, INIT, EVAL, DREAM = range(6)
 
+# Updates in a row that may be left out as they are not finite, before the run ends.
+MAX_SKIPPED = 100
+
 # Acting and learning may be different threads, but ninjax can only trace one program at a time.
 TRACING = threading.Lock()
 
@@ -37,6 +40,7 @@ class Agent(base.Agent):
         compute_dtype='auto',
         policy_devices=(0,),
         train_devices=(0,),
+        nonfinite='skip',
         profile=0,
     ):
         self.model = model
@@ -50,7 +54,9 @@ class Agent(base.Agent):
         self.parts = {'train': len(train), 'policy': len(policy)}
         self.counters = dict.fromkeys(('updates', 'actions', 'reports', 'evals', 'dreams'), 0)
         self.profiler = profiler.Profiler(pathlib.Path(logdir).expanduser() / 'profile', profile)
-        self.waiting = None  # What the last update produced, not yet fetched.
+        self.waiting = None  # Number of the last update and what it produced, not yet fetched.
+        self.nonfinite = nonfinite
+        self.skipped = 0  # Updates in a row.
         self._compile()
         self.params = self._initialize()
         self._read_by_policy = re.compile(model.policy_keys)
@@ -93,13 +99,17 @@ class Agent(base.Agent):
         seed = self._seed(TRAIN, 'updates')
         self.params, carry, out, metrics = self._train(self.params, seed, carry, data)
         self.pending = self._policy_copy()
-        out, metrics, self.waiting = *self.flush(), (out, metrics)
+        new = self.counters['updates'], out, metrics
+        out, metrics, self.waiting = *self.flush(), new
         return carry, out, metrics
 
     def flush(self):
         """Outputs and metrics of the last update, if `train` has not returned them yet."""
-        out, metrics = jax.device_get(self.waiting or ({}, {}))
+        number, out, metrics = jax.device_get(self.waiting or (0, {}, {}))
         self.waiting = None
+        if fault := metrics.pop('fault', 0):
+            return self._skip(number, self.model.faults[fault - 1], metrics)
+        self.skipped = 0
         return out, metrics
 
     def report(self, carry, data):
@@ -157,6 +167,21 @@ class Agent(base.Agent):
         self.waiting = None
         self.sync()
 
+    def _skip(self, number, tensor, metrics):
+        """What is left of an update that was not finite; FloatingPointError if that is too much."""
+        terms = [k for k, v in metrics.items() if k.startswith('loss/') and not np.isfinite(v)]
+        cause = f' ({", ".join(terms)})' if terms else ''
+        text = f'Update {number}: {tensor} is not finite{cause}'
+        self.skipped += 1
+        if self.nonfinite == 'stop' or self.skipped >= MAX_SKIPPED:
+            raise FloatingPointError(
+                f'{text}. {self.skipped} in a row were left out, the last checkpoint is as it was. '
+                'Look for extreme values in observations and rewards, or lower agent.opt.lr'
+            )
+        if self.skipped & (self.skipped - 1) == 0:  # 1, 2, 4, ... so that it does not flood.
+            print(f'{text}, it was left out ({self.skipped} in a row)', flush=True)
+        return {}, {'skipped': np.float32(1)}
+
     def _compile(self):
         pure = lambda fn: self._precise(nj.pure(fn))
         policy = pure(self.model.policy)
@@ -168,7 +193,10 @@ class Agent(base.Agent):
             return carry, act, out
 
         def train_program(params, seed, carry, data):
-            params, (carry, out, metrics) = train(params, carry, data, seed=seed)
+            new, (last, out, metrics) = train(params, carry, data, seed=seed)
+            good = metrics.get('fault', 0) == 0
+            choose = lambda x, old: jnp.where(good, x, old)
+            params, carry = jax.tree.map(choose, (new, last), (params, carry))
             return params, carry, out, metrics
 
         def report_program(params, seed, carry, data):

@@ -29,6 +29,11 @@ class Model:
         """Spaces of what `policy` stores in replay beside the transition."""
         raise NotImplementedError('Return spaces by name.')
 
+    @property
+    def faults(self) -> list[str]:
+        """Names for `metrics['fault']`, known once `train` has been traced."""
+        return []
+
     def initial(self, batch_size: int):
         """First carry of `policy`, `train` and `report`."""
         raise NotImplementedError('Return a tree of arrays.')
@@ -38,7 +43,11 @@ class Model:
         raise NotImplementedError('Return carry, actions and outputs.')
 
     def train(self, carry, data):
-        """One update. `out['replay']`, if there, goes back to replay by `stepid`."""
+        """One update. `out['replay']`, if there, goes back to replay by `stepid`.
+
+        An update that was left out, as something was not finite, says so by `metrics['fault']`,
+        the number of a name in `faults`, from 1; 0 is a good one.
+        """
         raise NotImplementedError('Return carry, outputs and metrics.')
 
     def report(self, carry, data):

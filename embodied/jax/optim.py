@@ -126,16 +126,20 @@ class Optimizer(nj.Module):
     """Takes one step on the parameters of `modules` inside of a training step.
 
     `loss` returns a scalar and auxiliary outputs; state that it writes (normalisers, say) is kept.
+    The metric `fault` tells whether the loss or a gradient is not finite, so that nothing of the
+    step may be kept: i if `tensors[i - 1]` is the first of them, 0 if there is none.
     """
 
     def __init__(self, modules, chain):
         self.paths = tuple(m.path + '/' for m in modules)
         self.chain = chain
         self.steps = nj.Variable(jnp.zeros, (), i32, name='step')
+        self.tensors = []
 
     def __call__(self, loss, *args):
         """One step. Returns metrics and the auxiliary outputs of `loss`."""
         value, grads, aux = value_and_grad(loss, self.paths)(*args)
+        fault = self._fault(value, grads)
         params = {k: nj.context()[k] for k in grads}
         updates, treedef = self.chain.update(grads, self._state(params), params)
         for key, leaf in nj.flatten(treedef)[0].items():
@@ -144,6 +148,7 @@ class Optimizer(nj.Module):
         self.steps.write(self.steps.read() + 1)
         metrics = {
             'loss': value,
+            'fault': fault,
             'updates': self.steps.read(),
             'grad_norm': optax.tree.norm(grads),
             'update_norm': optax.tree.norm(updates),
@@ -153,6 +158,12 @@ class Optimizer(nj.Module):
             'param_count': f32(sum(x.size for x in params.values())),
         }
         return metrics, aux
+
+    def _fault(self, value, grads):
+        names = sorted(grads)
+        self.tensors = ['the loss', *(f'the gradient of {k}' for k in names)]
+        bad = jnp.stack([~jnp.isfinite(x).all() for x in (value, *(grads[k] for k in names))])
+        return jnp.where(bad.any(), 1 + bad.argmax(), 0).astype(i32)
 
     def _state(self, params):
         example = jax.eval_shape(self.chain.init, params)

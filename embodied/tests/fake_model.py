@@ -36,6 +36,10 @@ class FakeModel(Model):
     def entry_space(self):
         return {'pred': elements.Space(np.float32, (2,))}
 
+    @property
+    def faults(self):
+        return self.opt.tensors
+
     def initial(self, batch_size):
         return {'calls': jnp.zeros(batch_size, jnp.int32)}
 

@@ -430,3 +430,65 @@ def several_devices():
     assert next(batches(split))['x'].addressable_shards[0].data.shape == (2, 3, 3)
     with pytest.raises(ValueError, match=r'^batch_size: 3 must be divisible by the 2 devices'):
         split.init_train(3)
+
+
+def broken(index, key='x', value=np.inf):
+    """A batch with one value that is not finite."""
+    data = fake_model.batch(index)
+    data[key][0, 0] = value
+    return data
+
+
+class TestNotFinite:
+    def train(self, agent, sources):
+        stream = agent.stream(streams.Stateless(iter(sources)))
+        carry, results = agent.init_train(4), []
+        for batch in stream:
+            carry, *result = agent.train(carry, batch)
+            results.append(result)
+            if len(results) == len(sources):
+                break
+        return carry, [*results[1:], agent.flush()]
+
+    @pytest.mark.parametrize('key, value', [('x', np.inf), ('x', np.nan), ('reward', -np.inf)])
+    def test_update_is_left_out(self, capsys, key, value):
+        agent = make()
+        good = [fake_model.batch(i) for i in range(2)]
+        self.train(agent, good)
+        want = params(agent)
+        agent = make()
+        carry, results = self.train(agent, [good[0], broken(7, key, value), good[1]])
+        got = params(agent)
+        assert all(np.isfinite(x).all() for x in got.values())
+        # What came before and after counts as if nothing had been between.
+        assert got['opt/step/value'] == want['opt/step/value'] == 2
+        for name in want:
+            np.testing.assert_array_equal(got[name], want[name], err_msg=name)
+        assert [set(x[1]) == {'skipped'} for x in results] == [False, True, False]
+        assert results[1][0] == {}, 'What it computed must not go to replay.'
+        assert int(np.asarray(carry['calls']).max()) == 2
+        (line,) = capsys.readouterr().out.splitlines()
+        assert line == 'Update 2: the loss is not finite, it was left out (1 in a row)'
+
+    def test_gradient_is_named(self, capsys):
+        agent = make()
+        huge = fake_model.batch(0)
+        huge['x'][:] = 1e30
+        huge['reward'][:] = 0
+        agent.params['val/kernel'] = agent.params['val/kernel'] * 0
+        agent.params['pol/kernel'] = agent.params['pol/kernel'] * 0
+        huge['act'][:] = 1e10
+        self.train(agent, [huge, huge, huge])
+        assert 'the gradient of pol/kernel is not finite' in capsys.readouterr().out
+
+    def test_stop(self):
+        agent = new(nonfinite='stop')
+        with pytest.raises(FloatingPointError, match='Update 1: the loss is not finite'):
+            self.train(agent, [broken(0), fake_model.batch(1)])
+
+    def test_many_in_a_row_stop(self, capsys):
+        agent = make()
+        with pytest.raises(FloatingPointError, match='100 in a row were left out'):
+            self.train(agent, [broken(i) for i in range(102)])
+        assert len(capsys.readouterr().out.splitlines()) == 7
+        agent.skipped = 0
