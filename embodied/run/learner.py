@@ -1,6 +1,7 @@
 """The learning side of every run loop: when to update, from what, and what came of it."""
 
 import elements
+import numpy as np
 
 from ..core import ratio
 
@@ -59,6 +60,7 @@ class Learner:
             'updates': self.updates,
             'due': self.due.save(),
             'layout': self.layout,
+            'carry': _host(self.carry),
             'stream': self.stream.save(),
             'report_stream': self.report.save(),
         }
@@ -67,6 +69,7 @@ class Learner:
         self.updates = data['updates']
         self.due.load(data['due'])
         if data.get('layout') == self.layout:
+            self.carry = data.get('carry', self.carry)
             self.stream.load(data['stream'])
             self.report.load(data['report_stream'])
 
@@ -95,16 +98,22 @@ class Report:
         return metrics.result()
 
     def save(self):
-        return self.stream.save()
+        return {'stream': self.stream.save(), 'carry': _host(self.carry)}
 
     def load(self, data):
-        self.stream.load(data)
+        self.carry = data['carry']
+        self.stream.load(data['stream'])
 
 
 def layout(args):
     """What batches look like; those of another layout, which a stream may hold, would not fit."""
     names = ('batch_size', 'batch_length', 'consec_train', 'report_length', 'consec_report')
     return [args[k] for k in (*names, 'replay_context')]
+
+
+def _host(carry):
+    """A carry as it can be saved."""
+    return elements.tree.map(np.asarray, carry)
 
 
 def _always(name, value):

@@ -95,7 +95,8 @@ class CountAgent(base.Agent):
         return carry + 1, act, {'latent': np.full((size, 2), -1, np.float32)}
 
     def train(self, carry, data):
-        assert carry == self.counters['updates'] - self.first
+        # It comes back with a checkpoint, or begins anew where batches have another layout.
+        assert carry in (self.counters['updates'], self.counters['updates'] - self.first)
         self.counters['updates'] += 1
         self.batches.append(copy.deepcopy(data))
         latent = np.repeat(data['count'][..., None], 2, -1).astype(np.float32)

@@ -134,3 +134,17 @@ def test_batches_in_progress_are_dropped_if_they_do_not_fit(tmp_path, change):
     drive(other, add, 1, 30)
     batch = next(other.stream)
     assert batch['count'].shape == (other.args.batch_size, other.args.batch_length + 1)
+
+
+def test_carry_comes_back_unless_batches_look_different(tmp_path):
+    made, add = make(tmp_path, train_ratio=8.0)
+    drive(made, add, 1, 30)
+    made.flush()
+    made.report()
+    state = made.save()
+    same, _ = make(tmp_path, train_ratio=8.0)
+    same.load(state)
+    assert (same.carry, same.report.carry) == (made.updates, 1)
+    other, _ = make(tmp_path, train_ratio=8.0, report_length=2)
+    other.load(state)
+    assert (other.carry, other.report.carry) == (0, 0)
