@@ -53,7 +53,7 @@ def run(config, make_agent):
 
 def arguments(config):
     """What run loops know: the block `run` and what batches look like."""
-    names = ('logdir', 'batch_size', 'batch_length', 'report_length', 'consec_train')
+    names = ('task', 'logdir', 'batch_size', 'batch_length', 'report_length', 'consec_train')
     names += ('consec_report', 'replay_context')
     usage = {**config.run.usage, 'nvsmi': config.run.usage.nvsmi and hardware.has_gpu()}
     return elements.Config(

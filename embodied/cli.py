@@ -83,12 +83,19 @@ def start(options, make_agent, name):
         if not is_message(e, make_agent):
             raise
         fail(name, e)
-    except (processes.ProcessError, ConnectionError, FloatingPointError) as e:
+    except processes.ProcessError as e:
+        line, _, details = str(e).partition('\n')
+        fail(name, line, code=1, details=details)
+    except (ConnectionError, FloatingPointError) as e:
         fail(name, e, code=1)
 
 
-def fail(name, error, code=2):
-    print(f'{name}: error: {" ".join(str(error).split())}', file=sys.stderr)
+def fail(name, *errors, code=2, details=''):
+    """One line for each error, then details such as a traceback, and the end."""
+    for error in errors:
+        print(f'{name}: error: {" ".join(str(error).split())}', file=sys.stderr)
+    if details:
+        print(details, file=sys.stderr)
     sys.exit(code)
 
 

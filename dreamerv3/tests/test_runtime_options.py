@@ -141,9 +141,10 @@ def run(config, monkeypatch, script='train'):
     monkeypatch.setattr(train.elements, 'Usage', usage)
 
     class Driver(driver.Driver):
-        def __init__(self, fns, parallel):
+        def __init__(self, fns, parallel, tolerance):
             seen['parallel'] = parallel
-            super().__init__(fns, parallel=False)
+            seen['tolerance'] = tolerance.restarts, tolerance.warn, tolerance.timeout
+            super().__init__(fns, False, tolerance)
 
     monkeypatch.setattr(train.driver, 'Driver', Driver)
     parts = runs.Parts(config.logdir)
@@ -185,7 +186,7 @@ def roles(config, monkeypatch):
         seen.append((name, restarts, tcp))
 
     def watch(group, args, names):
-        seen.append((args.env_timeout, args.role_timeout, names))
+        seen.append((args.env_warn, args.env_timeout, args.role_timeout, names))
         return types.SimpleNamespace(dismiss=lambda: None)
 
     monkeypatch.setattr(processes.Group, 'start', start)
@@ -277,8 +278,9 @@ CASES = {
     'run.remote_replay': Case([roles], True, APART),
     'run.remote_envs': Case([roles], True, APART),
     'run.env_index': Case([roles], 4, PARALLEL),
-    'run.env_restarts': Case([roles], 3, PARALLEL),
-    'run.env_timeout': Case([roles], 5, PARALLEL),
+    'run.env_restarts': Case([run, roles], 3, PARALLEL),
+    'run.env_warn': Case([run, roles], 5, PARALLEL),
+    'run.env_timeout': Case([run, roles], 5, PARALLEL),
     'run.role_timeout': Case([roles], 5, PARALLEL),
     'run.actor_batch': Case([acting], 3),
     'run.actor_wait': Case([acting], 0.5),

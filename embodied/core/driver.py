@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from . import worker
+from . import supervisor, worker
 
 CLOSE_SECONDS = 5  # For all environments together.
 
@@ -29,17 +29,30 @@ class Driver:
             in this one. The transitions are the same.
         kwargs: handed to the policy and the callbacks as they are.
 
-    Raises EnvError where an environment cannot be made or fails in a step.
+    Raises EnvError where an environment cannot be made, or fails and may not be made anew. Of that
+    round no transitions are handed out.
     """
 
-    def __init__(self, make_env_fns: Sequence[Callable], parallel: bool = True, **kwargs):
+    def __init__(
+        self,
+        make_env_fns: Sequence[Callable],
+        parallel: bool = True,
+        tolerance: supervisor.Tolerance | None = None,
+        **kwargs,
+    ):
         if not make_env_fns:
             raise ValueError('make_env_fns is empty; a driver needs at least one environment.')
         self.length = len(make_env_fns)
         self.kwargs = kwargs
         self._callbacks = []
         kind = worker.ProcessWorker if parallel else worker.LocalWorker
-        self._workers = [kind(fn, i) for i, fn in enumerate(make_env_fns)]
+        tolerance = tolerance or supervisor.Tolerance()
+        watched = tolerance.warn and not parallel
+        self._watchdog = supervisor.Watchdog(tolerance) if watched else None
+        self._workers = [
+            supervisor.Supervisor(kind, fn, i, tolerance, self._watchdog)
+            for i, fn in enumerate(make_env_fns)
+        ]
         try:
             spaces = _collect([w.start() for w in self._workers])
             _check_same(spaces)
@@ -63,6 +76,8 @@ class Driver:
 
         Processes that have not ended after five seconds are killed.
         """
+        if self._watchdog:
+            self._watchdog.close()
         for w in self._workers:
             w.close()
         deadline = time.monotonic() + CLOSE_SECONDS
@@ -99,8 +114,6 @@ class Driver:
         """One step of every environment. Returns the batch of transitions."""
         acts = [{k: v[i] for k, v in self._acts.items()} for i in range(self.length)]
         obs = _collect([w.step(act) for w, act in zip(self._workers, acts, strict=True)])
-        for i, single in enumerate(obs):
-            self._check_keys(i, single)
         obs = {k: np.stack([single[k] for single in obs]) for k in self.obs_space}
         seen = {k: v for k, v in obs.items() if not k.startswith('log/')}
         self._carry, acts, outs = policy(self._carry, seen, **self.kwargs)
@@ -109,6 +122,7 @@ class Driver:
         # Policies may hand out buffers that they use again.
         acts = {k: np.array(v) for k, v in acts.items()}
         outs = {k: np.array(v) for k, v in outs.items()}
+        _check_finite(acts)
         last = obs['is_last']
         if last.any():
             for value in acts.values():
@@ -116,17 +130,6 @@ class Driver:
         # Copies, as an environment in this process may write to what it is given.
         self._acts = {**{k: v.copy() for k, v in acts.items()}, 'reset': last.copy()}
         return {**obs, **acts, **outs}
-
-    def _check_keys(self, index, obs):
-        if not isinstance(obs, dict):
-            raise worker.EnvError(f'Environment {index} returned {obs!r} instead of a dict.')
-        if obs.keys() != self.obs_space.keys():
-            missing = sorted(self.obs_space.keys() - obs.keys())
-            extra = sorted(obs.keys() - self.obs_space.keys())
-            raise worker.EnvError(
-                f'Environment {index} returned an observation that does not fit its obs_space: '
-                f'missing keys {missing}, unknown keys {extra}.'
-            )
 
     def _check_actions(self, acts):
         spaces = {k: v for k, v in self.act_space.items() if k != 'reset'}
@@ -164,19 +167,21 @@ def _collect(promises):
 
 def _check_same(spaces):
     """All environments need the spaces of the first, or their values cannot be stacked."""
-    first = spaces[0]
     for i, other in enumerate(spaces):
-        for ours, theirs in zip(first, other, strict=True):
-            for key in sorted(ours.keys() | theirs.keys()):
-                a, b = ours.get(key), theirs.get(key)
-                if a is None or b is None or not _equal(a, b):
-                    raise worker.EnvError(
-                        f'Environment {i} differs from environment 0 in the space of {key!r}: '
-                        f'{b} instead of {a}'
-                    )
+        if key := supervisor.differing(spaces[0], other):
+            ours, theirs = ({**obs, **act}.get(key) for obs, act in (spaces[0], other))
+            raise worker.EnvError(
+                f'Environment {i} differs from environment 0 in the space of {key!r}: '
+                f'{theirs} instead of {ours}'
+            )
 
 
-def _equal(a, b):
-    # Not a == b: elements.Space calls any two spaces equal.
-    same = a.dtype == b.dtype and a.shape == b.shape
-    return same and np.array_equal(a.low, b.low) and np.array_equal(a.high, b.high)
+def _check_finite(acts):
+    """Else environments would be blamed for what they are given."""
+    for key, value in acts.items():
+        if value.dtype.kind == 'f' and not np.isfinite(value).all():
+            index = int(np.argwhere(~np.isfinite(value))[0][0])
+            raise FloatingPointError(
+                f'The policy returned the action {key!r} with {value[index].tolist()} for '
+                f'environment {index}; it has to be finite.'
+            )

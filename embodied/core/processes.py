@@ -22,7 +22,7 @@ UNREACHABLE = 69  # Exit code of a process that lost what it is connected to, as
 
 
 class ProcessError(RuntimeError):
-    """A process of the run has died or hangs; the message names it."""
+    """A part of the run has failed for good; the first line of the message names it."""
 
 
 def popen(module: str, *args) -> tuple[subprocess.Popen, connection.Connection]:

@@ -17,7 +17,11 @@ from . import chunk as chunklib
 from . import chunkstore, limiters, replaystate, selectors
 
 MASK = (1 << 32) - 1
-BACKGROUND = ('chunks', 'prefetch')  # Names of threads of this package that never add a step.
+BACKGROUND = (
+    'chunks',
+    'prefetch',
+    'watchdog',
+)  # Names of threads of this package that never add a step.
 
 
 class Stream:

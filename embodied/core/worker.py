@@ -7,55 +7,85 @@ before the first observation is waited for. No JAX here.
 import contextlib
 import os
 import pickle
+import select
 import signal
 import subprocess
 import threading
+import time
 import traceback
 from collections.abc import Callable
 from multiprocessing import connection
 
 import cloudpickle
 
-from . import processes
+from . import processes, wrappers
 
 Promise = Callable[[], object]  # Waits for the result, or raises EnvError. To be called once.
 
 
-class EnvError(RuntimeError):
+class EnvError(processes.ProcessError):
     """An environment could not be made, failed in a step, or its process died.
 
-    The first line names the environment's index, the step and the original type and message; the
-    original traceback follows.
+    The first line names the environment's index, its task, the step, and what went wrong: the
+    original type and message, or the key that does not fit its space. The original traceback
+    follows.
     """
 
 
-class LocalWorker:
+class Worker:
+    """An environment at a distance. What it answers fits its spaces, else it is an EnvError.
+
+    make_env   makes the environment
+    index      of the environment, and `task` its name, for messages
+    steps      that it has taken, those of one that it replaces included
+    """
+
+    def __init__(self, make_env: Callable, index: int, task: str = '', steps: int = 0):
+        self.name = f'Environment {index} ({task})' if task else f'Environment {index}'
+        self.steps = steps
+        self.since = time.monotonic()  # When it was given what it works on.
+        self._make_env = make_env
+        self._made = False
+
+    def error(self, cause: str, kind: type = EnvError, text: str = '') -> EnvError:
+        """An error that names environment and step, with the text of a traceback behind it."""
+        when = f'failed at its step {self.steps}' if self._made else 'could not be made'
+        details = f'\n\nTraceback in the environment:\n{text}' if text else ''
+        return kind(f'{self.name} {when}: {cause}{details}')
+
+
+class LocalWorker(Worker):
     """An environment in this process; a step is done when `step` returns."""
 
-    def __init__(self, make_env: Callable, index: int):
-        self._make_env = make_env
-        self._index = index
+    def __init__(self, *args):
+        super().__init__(*args)
         self._env = None
-        self._steps = 0
 
     def start(self) -> Promise:
         """Make the environment. Promises (obs_space, act_space)."""
         try:
             self._env = self._make_env()
+            self._env = wrappers.check(self._env)
             spaces = self._env.obs_space, self._env.act_space
-        except Exception as e:
-            raise EnvError(_describe(self._index, 0, *_failure(e))) from e
+        except (Exception, SystemExit) as e:
+            cause, text = _failure(e)
+            raise self.error(cause, text=text) from e
+        self._made = True
         return lambda: spaces
 
     def step(self, action: dict) -> Promise:
         """Promises the observation for an action."""
-        self._steps += 1
+        self.steps += 1
         try:
             obs = self._env.step(action)
-        except Exception as e:
-            message = _describe(self._index, self._steps, *_failure(e))
-            return _raiser(EnvError(message), e)
+        except (Exception, SystemExit) as e:
+            cause, text = _failure(e)
+            return _raiser(self.error(cause, text=text), e)
         return lambda: obs
+
+    def ready(self, timeout: float) -> bool:
+        """Whether there is an answer."""
+        return True
 
     def close(self) -> None:
         """Close the environment. May be called more than once."""
@@ -67,19 +97,18 @@ class LocalWorker:
         """Nothing to wait for: `close` has done it all."""
 
 
-class ProcessWorker:
+class ProcessWorker(Worker):
     """An environment in a process of its own, with one message each way per step.
 
     The pipe is the leash: whoever closes it, by intent or by dying, ends the process. Where the
     system can do it, a parent that is killed takes along even a process that hangs in a step.
     """
 
-    def __init__(self, make_env: Callable, index: int):
-        self._make_env = make_env
-        self._index = index
+    def __init__(self, *args):
+        super().__init__(*args)
         self._process = None
         self._pipe = None
-        self._steps = 0
+        self._poll = select.poll()
 
     def start(self) -> Promise:
         """Start the process and make the environment. Promises (obs_space, act_space)."""
@@ -87,14 +116,19 @@ class ProcessWorker:
         # which lives as long as the process, may ask for that.
         tied = threading.current_thread() is threading.main_thread()
         self._process, self._pipe = processes.popen(__name__, tied)
+        self._poll.register(self._pipe, select.POLLIN)
         self._send(cloudpickle.dumps(self._make_env))
-        return self._receive
+        return self._spaces
 
     def step(self, action: dict) -> Promise:
         """Send an action. Promises the observation."""
-        self._steps += 1
+        self.steps += 1
         self._send(pickle.dumps(action, pickle.HIGHEST_PROTOCOL))
         return self._receive
+
+    def ready(self, timeout: float) -> bool:
+        """Whether there is an answer, or word of the process's end, within some seconds."""
+        return bool(self._poll.poll(1000 * timeout))
 
     def close(self) -> None:
         """Tell the process to close its environment and end. May be called more than once."""
@@ -108,23 +142,30 @@ class ProcessWorker:
         try:
             self._process.wait(timeout)
         except subprocess.TimeoutExpired:
-            self._process.kill()
+            # With what it has started itself, as a game that hangs.
+            os.killpg(self._process.pid, signal.SIGKILL)
             self._process.wait()
 
     def _send(self, message):
+        self.since = time.monotonic()
         # A process that is gone is reported by the promise, which knows what it said last.
         with contextlib.suppress(OSError):
             self._pipe.send_bytes(message)
+
+    def _spaces(self):
+        spaces = self._receive()
+        self._made = True
+        return spaces
 
     def _receive(self):
         try:
             message = self._pipe.recv_bytes()
         except (EOFError, OSError):
-            message = _describe(self._index, self._steps, f'its process {self._fate()}', '')
-            raise EnvError(message) from None
+            raise self.error(f'its process {self._fate()}') from None
         failure, result = pickle.loads(message)
         if failure:
-            raise EnvError(_describe(self._index, self._steps, *failure))
+            cause, text = failure
+            raise self.error(cause, text=text)
         return result
 
     def _fate(self):
@@ -151,6 +192,7 @@ def _serve(pipe):
     def make(message):
         nonlocal env
         env = cloudpickle.loads(message)()
+        env = wrappers.check(env)
         return env.obs_space, env.act_space
 
     try:
@@ -182,12 +224,6 @@ def _answer(pipe, fn):
 def _failure(error):
     text = ''.join(traceback.format_exception(error))
     return f'{type(error).__name__}: {error}', text
-
-
-def _describe(index, steps, cause, text):
-    when = f'failed at its step {steps}' if steps else 'could not be made'
-    details = f'\n\nTraceback in the environment:\n{text}' if text else ''
-    return f'Environment {index} {when}: {cause}{details}'
 
 
 def _raiser(error, cause):

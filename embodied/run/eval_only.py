@@ -4,7 +4,7 @@ import contextlib
 import functools
 import pathlib
 
-from ..core import signals
+from ..core import signals, supervisor
 from . import evaluate, pretrained, videos
 
 
@@ -26,7 +26,8 @@ def eval_only(make_agent, make_env, make_logger, args):
             logger.step.increment(pretrained.load(agent, args))
         envs = min(args.eval_envs, args.eval_eps)
         fns = [functools.partial(make_env, evaluate.EVAL_INDEX + i) for i in range(envs)]
-        evaluator = evaluate.Evaluator(agent, fns, args.parallel_envs)
+        tolerance = supervisor.Tolerance.of(args, stop=stop)
+        evaluator = evaluate.Evaluator(agent, fns, args.parallel_envs, tolerance=tolerance)
         stack.callback(evaluator.close)
         cinema = videos.Videos(logdir / 'videos', agent, envs, args)
         evaluator.on_step(cinema.add)

@@ -23,12 +23,12 @@ class Evaluator:
     short ones. Callbacks get the transitions of episodes that count, and of no others.
     """
 
-    def __init__(self, agent, make_env_fns, parallel=True, frames=500):
+    def __init__(self, agent, make_env_fns, parallel=True, frames=500, tolerance=None):
         self.agent = agent
         self.frames = frames
         self.callbacks = []
         self.shares = []
-        self.driver = driver.Driver(make_env_fns, parallel)
+        self.driver = driver.Driver(make_env_fns, parallel, tolerance)
         self.driver.on_step(self._take)
         self.episodes = None
 
@@ -74,10 +74,10 @@ class Evaluator:
             self.episodes(tran, worker)
 
 
-def evaluate(agent, make_env_fns, amount, parallel=True, on_episode=None, stop=()):
+def evaluate(agent, make_env_fns, amount, parallel=True, on_episode=None, stop=(), tolerance=None):
     """One evaluation with what the agent has learned so far, in environments made for it."""
     agent.sync()
-    evaluator = Evaluator(agent, make_env_fns[:amount], parallel, frames=0)
+    evaluator = Evaluator(agent, make_env_fns[:amount], parallel, 0, tolerance)
     try:
         return evaluator(amount, on_episode, stop)
     finally:

@@ -7,7 +7,17 @@ import time
 
 import elements
 
-from ..core import checkpoint, clock, driver, episodes, outputs, progress, signals
+from ..core import (
+    checkpoint,
+    clock,
+    driver,
+    episodes,
+    outputs,
+    progress,
+    signals,
+    supervisor,
+    worker,
+)
 from . import evaluate, learner, pretrained
 
 
@@ -15,13 +25,15 @@ def train(make_agent, make_replay, make_env, make_stream, make_logger, args):
     """Train an agent while it acts.
 
     A logdir with a checkpoint goes on from there. SIGINT and SIGTERM save and end, as does the
-    normal end; `final_eval_eps` evaluation episodes follow that.
+    normal end; `final_eval_eps` evaluation episodes follow that. An environment that fails too
+    often ends the run with an EnvError, after saving.
     """
     with contextlib.ExitStack() as stack:
         stop = stack.enter_context(signals.Stop())
         run = Run(make_agent, make_replay, make_env, make_stream, make_logger, args, stack)
         run.resume()
-        run.loop(stop)
+        with run.rescued(stop):
+            run.loop(stop)
         run.finish()
         if args.final_eval_eps and not stop:
             run.evaluate(stop)
@@ -49,10 +61,11 @@ class Run:
         self.learner = learner.Learner(self.agent, self.replay, make_stream, args)
         self.make_env = make_env
         self.stack = stack
-        self.connect()
-        self.episodes = episodes.Episodes(self.on_episode)
         self.progress = self.make_progress()
         stack.callback(self.progress.close)
+        self.tolerance = supervisor.Tolerance.of(args, self.progress.log)
+        self.connect()
+        self.episodes = episodes.Episodes(self.on_episode)
         self.checkpoint = checkpoint.Checkpoint(
             self.logdir / 'ckpt',
             replay=self.replay,
@@ -73,7 +86,7 @@ class Run:
     def connect(self):
         """Let the transitions of environments come in."""
         fns = [functools.partial(self.make_env, i) for i in range(self.args.envs)]
-        self.driver = driver.Driver(fns, self.args.parallel_envs)
+        self.driver = driver.Driver(fns, self.args.parallel_envs, self.tolerance)
         self.stack.callback(self.driver.close)
         self.driver.on_step(self.on_step)
 
@@ -103,7 +116,7 @@ class Run:
         should_log = clock.LocalClock(args.log_every)
         should_report = clock.LocalClock(args.report_every)
         should_save = clock.LocalClock(args.save_every)
-        self.over = Over(stop, args.duration)
+        self.over = self.tolerance.stop = Over(stop, args.duration)
         self.begin()
         while self.step < args.steps and not self.over:
             self.advance()
@@ -114,6 +127,20 @@ class Run:
                 self.log()
             if should_save():
                 self.try_save()
+
+    @contextlib.contextmanager
+    def rescued(self, stop):
+        """What has been done is saved where an environment fails for good, then that is raised.
+
+        If it just did not answer any more when the run was told to stop, nothing is lost by that.
+        """
+        try:
+            yield
+        except worker.EnvError as e:
+            if not (isinstance(e, supervisor.Hangs) and stop):
+                if int(self.step) and self.saved != int(self.step):
+                    self.try_save()
+                raise
 
     def begin(self):
         """Before the first turn of the loop."""
@@ -193,9 +220,15 @@ class Run:
         """Evaluation episodes of the trained agent; the results go to the log and to eval.json."""
         args = self.args
         self.driver.close()  # Environments may be large, and these have done their work.
-        fns = self.eval_env_fns(args.envs)
+        self.tolerance.stop = stop
         results = evaluate.evaluate(
-            self.agent, fns, args.final_eval_eps, args.parallel_envs, self.tell_episode, stop
+            self.agent,
+            self.eval_env_fns(args.envs),
+            args.final_eval_eps,
+            args.parallel_envs,
+            self.tell_episode,
+            stop,
+            self.tolerance,
         )
         if results:
             self.take_evaluation(results)

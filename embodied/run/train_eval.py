@@ -28,7 +28,8 @@ def train_eval(
         makers = make_agent, make_replay_train, make_env_train, make_stream, make_logger
         run = EvalRun(makers, make_replay_eval, make_env_eval, args, stack)
         run.resume()
-        run.loop(stop)
+        with run.rescued(stop):
+            run.loop(stop)
         run.finish()
         if args.final_eval_eps and not stop:
             run.evaluate(stop)
@@ -41,7 +42,9 @@ class EvalRun(Run):
         super().__init__(*makers, args, stack)
         self.make_env_eval = make_env_eval
         envs = self.eval_env_fns(min(args.eval_envs, args.eval_eps))
-        self.evaluator = evaluate.Evaluator(self.agent, envs, args.parallel_envs)
+        self.evaluator = evaluate.Evaluator(
+            self.agent, envs, args.parallel_envs, tolerance=self.tolerance
+        )
         stack.callback(self.evaluator.close)
         make_stream = makers[3]
         self.held_out = HeldOut(self.agent, make_replay_eval(), make_stream, args)

@@ -16,6 +16,7 @@ from . import fakes
 
 ENVS = 2
 DEFAULTS = {
+    'task': 'count',
     'steps': 40,
     'duration': 0,
     'train_ratio': 4.0,
@@ -43,6 +44,7 @@ DEFAULTS = {
     'actor_batch': -1,
     'actor_wait': 0.002,
     'env_restarts': 1,
+    'env_warn': 0,
     'env_timeout': 0,
     'role_timeout': 60,
     'timer': False,

@@ -24,7 +24,7 @@ REPLAY = {
 def make_config(logdir='/nowhere', **changes):
     """The keys that are read here, with small values."""
     run = {k: v for k, v in runs.DEFAULTS.items() if not k.startswith(('batch', 'report_l'))}
-    for key in ('timer', 'fps', 'token', 'consec_train', 'consec_report', 'replay_context'):
+    for key in ('task', 'timer', 'fps', 'token', 'consec_train', 'consec_report', 'replay_context'):
         run.pop(key, None)
     config = elements.Config(
         task='dummy_disc',

@@ -353,14 +353,14 @@ def test_failure_after_the_environments_were_made_closes_them(tmp_path, monkeypa
     assert parts.agent.closed == 1
 
 
-def test_failure_of_an_environment_ends_the_run(tmp_path):
-    parts = runs.Parts(tmp_path, save_every=-1)
+def test_failure_of_an_environment_ends_the_run_after_saving(tmp_path):
+    parts = runs.Parts(tmp_path, env_restarts=0)
 
     def fail():
         raise RuntimeError('broken')
 
     parts.make_env = lambda index: fakes.Failing(fail, at=5)
-    with pytest.raises(worker.EnvError, match='broken'):
+    with pytest.raises(worker.EnvError, match=r'Environment 0 \(count\) .* step 5: .*broken'):
         parts.train()
     assert parts.agent.closed == 1
     with runs.Parts(tmp_path).run() as run:

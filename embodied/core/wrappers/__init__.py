@@ -3,12 +3,13 @@
 from .actions import ClipAction, DiscretizeAction, NormalizeAction
 from .episodes import ActionRepeat, RestartOnException, TimeLimit
 from .observations import AddObs, BackwardReturn, ResizeImage
-from .spaces import CheckSpaces, UnifyDtypes
+from .spaces import CheckObs, CheckSpaces, UnifyDtypes
 
 __all__ = [
     'ActionRepeat',
     'AddObs',
     'BackwardReturn',
+    'CheckObs',
     'CheckSpaces',
     'ClipAction',
     'DiscretizeAction',
@@ -17,6 +18,7 @@ __all__ = [
     'RestartOnException',
     'TimeLimit',
     'UnifyDtypes',
+    'check',
     'wrap',
 ]
 
@@ -36,3 +38,11 @@ def wrap(env):
         if not space.discrete:
             env = ClipAction(env, key, space.low, space.high)
     return env
+
+
+def check(env):
+    """The environment with its observations checked, if they are not already."""
+    inner = env
+    while isinstance(inner, ClipAction):  # Observations pass through it as they are.
+        inner = inner.env
+    return env if isinstance(inner, CheckObs) else CheckObs(env)

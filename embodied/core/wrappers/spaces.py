@@ -37,33 +37,23 @@ class UnifyDtypes(base.Wrapper):
         return {k: _convert(v, spaces[k].dtype) if k in spaces else v for k, v in obs.items()}
 
 
-class CheckSpaces(base.Wrapper):
-    """Raises a ValueError where an action or observation does not fit its space.
+class CheckObs(base.Wrapper):
+    """Raises a ValueError where an observation does not fit its space.
 
     It names the key, what is wrong with the value, and the space. Integers have to be below the
     `high` of their space (one above the highest allowed), unless that is the limit of the dtype.
-    NaN and infinity are never allowed. Actions are not looked at in a reset, which ignores them.
+    NaN and infinity are never allowed.
     """
 
     def __init__(self, env):
         super().__init__(env)
-        for name, spaces, keys in (
-            ('obs_space', env.obs_space, FLAGS),
-            ('act_space', env.act_space, ('reset',)),
-        ):
-            missing = sorted(set(keys) - spaces.keys())
-            if missing:
-                raise ValueError(f'The {name} of {type(env).__name__} lacks {missing}.')
+        _require(env, 'obs_space', FLAGS)
         both = sorted(env.obs_space.keys() & env.act_space.keys())
         if both:
             raise ValueError(f'Keys are both observation and action, rename one of each: {both}')
         self._obs_checks = {k: _make_check(v) for k, v in env.obs_space.items()}
-        self._act_checks = {k: _make_check(v) for k, v in env.act_space.items()}
 
     def step(self, action):
-        _check_keys('action', action, self._act_checks)
-        if not action['reset']:
-            _check_values('Action', action, self._act_checks)
         obs = self.env.step(action)
         if not isinstance(obs, dict):
             raise ValueError(f'The observation is {obs!r} instead of a dict.')
@@ -72,6 +62,21 @@ class CheckSpaces(base.Wrapper):
         if obs['is_terminal'] and not obs['is_last']:
             raise ValueError("Observation 'is_terminal' is true while 'is_last' is false.")
         return obs
+
+
+class CheckSpaces(CheckObs):
+    """Checks actions in the same way as well, but not in a reset, which ignores them."""
+
+    def __init__(self, env):
+        super().__init__(env)
+        _require(env, 'act_space', ('reset',))
+        self._act_checks = {k: _make_check(v) for k, v in env.act_space.items()}
+
+    def step(self, action):
+        _check_keys('action', action, self._act_checks)
+        if not action['reset']:
+            _check_values('Action', action, self._act_checks)
+        return super().step(action)
 
 
 def _unify(space):
@@ -98,6 +103,12 @@ def _convert(value, dtype):
         return array
     with np.errstate(over='ignore'):  # Beyond float32 it becomes infinite, which is found.
         return array.astype(dtype)
+
+
+def _require(env, name, keys):
+    missing = sorted(set(keys) - getattr(env, name).keys())
+    if missing:
+        raise ValueError(f'The {name} of {type(env).__name__} lacks {missing}.')
 
 
 def _check_keys(name, values, checks):

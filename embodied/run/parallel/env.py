@@ -4,20 +4,24 @@ import functools
 
 import numpy as np
 
-from ...core import processes
+from ...core import processes, worker
 from . import role, watch
 
 
 def parallel_env(make_env, envid, args, is_eval=False) -> None:
-    """Step one environment with the actions of the actor at `args.actor_addr` until told to end."""
+    """Step one environment with the actions of the actor at `args.actor_addr` until told to end.
+
+    EnvError names it where it fails or gives an observation that does not fit its spaces.
+    """
     mode = 'eval' if is_eval else 'train'
     client = role.connect(args, 'actor')
-    env = make_env(envid)
+    env = worker.LocalWorker(functools.partial(make_env, envid), envid, args.task)
     try:
-        act = {k: np.zeros(v.shape, v.dtype) for k, v in env.act_space.items()}
+        _, act_space = env.start()()
+        act = {k: np.zeros(v.shape, v.dtype) for k, v in act_space.items()}
         act['reset'] = np.bool_(True)
         while act is not None:
-            obs = env.step(act)
+            obs = env.step(act)()
             act = client.call('act', envid, mode, obs)
             if act is not None:
                 act['reset'] = np.bool_(obs['is_last'])

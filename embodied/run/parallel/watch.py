@@ -20,6 +20,7 @@ class Watch:
         self.args = args
         self.probes = {x: Probe(args, x) for x in roles}
         self.asked = time.monotonic()
+        self.told = set()  # Environments that are late, which has been said.
 
     def step(self) -> None:
         """One look, which takes a fifth of a second."""
@@ -45,13 +46,21 @@ class Watch:
             probe.client.close()
 
     def _envs(self, status):
-        limit = self.args.env_timeout
+        warn, limit = self.args.env_warn, self.args.env_timeout
         for mode, envid, seconds in status:
             name = env.name(envid, mode == 'eval')
             process = self.group.processes.get(name)
+            if not process:
+                continue
             # One that was started again meanwhile has its time too.
-            if process and limit and min(seconds, time.monotonic() - process.began) > limit:
+            seconds = min(seconds, time.monotonic() - process.began)
+            if limit and seconds > limit:
                 self.group.hangs(name, seconds)
+            elif not warn or seconds <= warn:
+                self.told.discard(name)
+            elif name not in self.told:
+                self.told.add(name)
+                self.group.tell(f'Process {name} has not answered for {seconds:.0f} s')
 
 
 class Probe:
