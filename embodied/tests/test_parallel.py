@@ -239,6 +239,7 @@ def test_an_environment_is_started_again(tmp_path, started, capfd, failure):
     assert saved(tmp_path / 'run')['step'] >= 100
 
 
+@pytest.mark.slow
 def test_an_environment_that_hangs_is_started_again(tmp_path, started, capfd):
     make = functools.partial(make_faulty, functools.partial(time.sleep, 600), tmp_path / 'failed')
     Parts(tmp_path / 'run', steps=4000, eval_every=0, env_timeout=1, make=make).parallel()
@@ -246,6 +247,7 @@ def test_an_environment_that_hangs_is_started_again(tmp_path, started, capfd):
     assert 'Process env0 did not answer for' in capfd.readouterr().out
 
 
+@pytest.mark.slow
 def test_an_environment_that_fails_again_ends_the_run(tmp_path, started):
     make = functools.partial(make_faulty, fail, tmp_path / 'missing' / 'folder')
     with pytest.raises(processes.ProcessError, match='process env0 exited with code 1'):
@@ -253,7 +255,10 @@ def test_an_environment_that_fails_again_ends_the_run(tmp_path, started):
     assert saved(tmp_path / 'run')['step']
 
 
-@pytest.mark.parametrize('agent_process', [False, True], ids=['together', 'apart'])
+APART = pytest.param(True, marks=pytest.mark.slow, id='apart')
+
+
+@pytest.mark.parametrize('agent_process', [pytest.param(False, id='together'), APART])
 @pytest.mark.parametrize('name', ['replay', 'logger'])
 def test_a_role_that_is_killed_ends_the_run(tmp_path, started, name, agent_process):
     progress = lambda: (tmp_path / 'scores.jsonl').exists()
@@ -267,6 +272,7 @@ def test_a_role_that_is_killed_ends_the_run(tmp_path, started, name, agent_proce
     assert saved(tmp_path)['step'] >= step + 40
 
 
+@pytest.mark.slow
 def test_an_agent_that_is_killed_ends_the_run(tmp_path, started):
     progress = lambda: list(tmp_path.glob('ckpt/0*/manifest.json'))
     thread = when(progress, lambda: started['agent'][0].kill())
@@ -275,6 +281,7 @@ def test_an_agent_that_is_killed_ends_the_run(tmp_path, started):
     thread.join(timeout=30)
 
 
+@pytest.mark.slow
 def test_a_role_that_hangs_ends_the_run(tmp_path, started):
     progress = lambda: (tmp_path / 'scores.jsonl').exists()
     thread = when(progress, lambda: started['logger'][0].send_signal(signal.SIGSTOP))
