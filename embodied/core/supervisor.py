@@ -16,8 +16,9 @@ import numpy as np
 from . import worker
 
 LOOK_SECONDS = 1  # Between looks at whether the run is to stop.
-STOP_SECONDS = 3  # What an environment has left then.
+STOP_SECONDS = 1  # What an environment has left then.
 CLOSE_SECONDS = 2  # For one that has failed, to close.
+UNWATCHED = contextlib.nullcontext()
 
 
 @dataclasses.dataclass
@@ -62,12 +63,12 @@ class Supervisor:
         self._tolerance = tolerance
         self._watchdog = watchdog
         self._worker = self._make(0)
-        self._left = tolerance.restarts
+        self._left = self._restarts = tolerance.restarts
         self._spaces = None
 
     def start(self) -> worker.Promise:
         """Make the environment. Promises (obs_space, act_space)."""
-        with self._watched('is being made'):
+        with self._watched():
             promise = self._worker.start()
 
         def wait():
@@ -97,9 +98,7 @@ class Supervisor:
         self._worker.join(timeout)
 
     def _step(self, action):
-        if not self._watchdog:
-            return self._worker.step(action)
-        with self._watched(f'is at its step {self._worker.steps + 1}'):
+        with self._watched():
             return self._worker.step(action)
 
     def _wait(self):
@@ -110,10 +109,10 @@ class Supervisor:
             passed = now - self._worker.since
             limit = self._tolerance.timeout
             if limit and passed >= limit:
-                raise self._worker.error(f'it did not answer for {passed:.3g} s', kind=Hangs)
+                raise self._worker.error(f'it did not answer for {passed:.3g} s', Hangs)
             if self._tolerance.warn and passed >= self._tolerance.warn and not warned:
                 warned = True
-                self._tolerance.tell(str(self._worker.error(f'no answer for {passed:.3g} s yet')))
+                self._tolerance.tell(late(self._worker, passed))
             if self._tolerance.stop:
                 stopped = stopped or now
                 if now - stopped >= STOP_SECONDS:
@@ -129,12 +128,15 @@ class Supervisor:
         """The first observation of a new environment, if there may be another one."""
         while self._left and not (isinstance(error, Hangs) and self._tolerance.stop):
             self._left -= 1
-            line = str(error).partition('\n')[0]
-            self._tolerance.tell(f'{line}. Starting it again ({self._left} restarts left)')
+            line = str(error).partition('\n')[0].rstrip('.')
+            self._tolerance.tell(f'{line}, starting it again ({self._left} restarts left)')
             try:
                 return self._restart(isinstance(error, Hangs))
             except worker.EnvError as e:
                 error = e
+        if self._restarts and not self._left:
+            line, *details = str(error).split('\n', 1)
+            error = type(error)('\n'.join([f'{line} (after {self._restarts} restarts)', *details]))
         raise error
 
     def _restart(self, hangs):
@@ -154,10 +156,8 @@ class Supervisor:
         # Whatever the environment thinks: nothing of what follows belongs to what was before.
         return {**promise(), 'is_first': np.bool_(True)}
 
-    def _watched(self, doing):
-        if not self._watchdog:
-            return contextlib.nullcontext()
-        return self._watchdog.watch(f'{self._worker.name} {doing}')
+    def _watched(self):
+        return self._watchdog.watch(self._worker) if self._watchdog else UNWATCHED
 
 
 class Watchdog:
@@ -165,13 +165,13 @@ class Watchdog:
 
     def __init__(self, tolerance: Tolerance):
         self._tolerance = tolerance
-        self._current = None  # What is watched, and since when.
+        self._current = None  # The worker that is busy, and since when.
         self._closed = threading.Event()
         threading.Thread(target=self._run, name='watchdog', daemon=True).start()
 
     @contextlib.contextmanager
-    def watch(self, name: str):
-        self._current = (name, time.monotonic())
+    def watch(self, busy: worker.Worker):
+        self._current = (busy, time.monotonic())
         try:
             yield
         finally:
@@ -184,9 +184,18 @@ class Watchdog:
         told, limit = None, self._tolerance.warn
         while not self._closed.wait(min(LOOK_SECONDS, limit / 2)):
             current = self._current
-            if current and current is not told and time.monotonic() - current[1] >= limit:
+            if current is None or current is told:
+                continue
+            busy, since = current
+            if (passed := time.monotonic() - since) >= limit:
                 told = current
-                self._tolerance.tell(f'{current[0]} for more than {limit:.3g} s')
+                self._tolerance.tell(late(busy, passed))
+
+
+def late(busy: worker.Worker, seconds: float) -> str:
+    """Line about a worker that takes long."""
+    where = f'at its step {busy.steps}' if busy.steps else 'while it is made'
+    return f'{busy.name} has not answered {where} for {seconds:.3g} s'
 
 
 def differing(spaces, others) -> str | None:

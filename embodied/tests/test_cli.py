@@ -9,7 +9,7 @@ import pytest
 
 import embodied
 from embodied import cli, config
-from embodied.core import checkpoint
+from embodied.core import checkpoint, worker
 from embodied.envs import registry
 
 TEXT = r"""
@@ -188,6 +188,19 @@ def test_message_of_the_runtime_is_one_line(call, capsys):
         call()
     assert e.value.code == 2
     assert capsys.readouterr().err.count('\n') == 1
+
+
+def test_failure_of_an_environment_is_one_line_with_details_below(call, capsys):
+    def fail(*args):
+        raise worker.EnvError('Environment 3 (maze) failed at its step 7: x\n\nTraceback:\n  y')
+
+    call.build.run = fail
+    with pytest.raises(SystemExit) as e:
+        call()
+    assert e.value.code == 1
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[0] == 'prog: error: Environment 3 (maze) failed at its step 7: x'
+    assert lines[-2:] == ['Traceback:', '  y']
 
 
 def test_message_of_the_agent_is_one_line(call, capsys, tmp_path, monkeypatch):

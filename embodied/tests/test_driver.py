@@ -202,6 +202,20 @@ def test_wrong_actions_are_named(change, message):
         driver.Driver(counters(2), parallel=False)(policy, steps=1)
 
 
+@pytest.mark.parametrize('value', [np.nan, np.inf])
+def test_action_that_is_not_finite_is_not_blamed_on_an_environment(value):
+    def policy(carry, obs):
+        move = np.zeros((2, 2), np.float32)
+        move[1, 0] = value
+        return carry, {'act': np.zeros(2, np.int32), 'move': move}, {}
+
+    drv = driver.Driver(counters(2), parallel=False)
+    drv.on_step(lambda tran, i: pytest.fail('It would reach replay.'))
+    message = rf"the action 'move' with \[{value}, 0.0\] for environment 1"
+    with pytest.raises(FloatingPointError, match=message):
+        drv(policy, steps=1)
+
+
 def test_environments_have_to_agree_in_their_spaces():
     class Other(fakes.Count):
         @property

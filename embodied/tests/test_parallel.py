@@ -6,17 +6,19 @@ import functools
 import json
 import os
 import pathlib
+import re
 import signal
 import socket
 import threading
 import time
+import types
 
 import numpy as np
 import pytest
 
 from ..core import checkpoint, processes, rpc
 from ..run import parallel
-from ..run.parallel import actor, role
+from ..run.parallel import actor, role, watch
 from . import fakes, runs
 
 
@@ -235,8 +237,26 @@ def test_an_environment_is_started_again(tmp_path, started, capfd, failure):
     make = functools.partial(make_faulty, failure, tmp_path / 'failed')
     Parts(tmp_path / 'run', steps=100, eval_every=0, make=make).parallel()
     assert [len(started[x]) for x in ('env0', 'env1')] == [2, 1]
-    assert 'Process env0' in capfd.readouterr().out
+    out, err = capfd.readouterr()
+    assert 'Process env0' in out
+    if failure is fail:
+        assert re.search(r'Environment 0 \(count\) failed at its step \d+: ', err)
     assert saved(tmp_path / 'run')['step'] >= 100
+
+
+def test_a_late_environment_is_reported_once():
+    lines, killed = [], []
+    process = types.SimpleNamespace(began=-1000)
+    group = types.SimpleNamespace(
+        processes={'env1': process}, tell=lines.append, hangs=lambda *args: killed.append(args)
+    )
+    keeper = watch.Watch(group, runs.make_args('.', env_warn=60, env_timeout=600), [])
+    for seconds in (59, 61, 80, 1, 70):
+        keeper._envs([['train', 1, seconds], ['train', 7, 80], ['eval', 1, 80]])
+    expected = [f'Process env1 has not answered for {x} s' for x in (61, 70)]
+    assert (lines, killed) == (expected, [])
+    keeper._envs([['train', 1, 601]])
+    assert killed == [('env1', 601)]
 
 
 @pytest.mark.slow

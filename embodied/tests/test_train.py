@@ -15,7 +15,7 @@ import scope
 
 import embodied
 from embodied import build
-from embodied.core import checkpoint, selectors, worker
+from embodied.core import checkpoint, driver, selectors, supervisor, worker
 from embodied.run.evaluate import EVAL_INDEX
 from embodied.tests import fakes, runs
 
@@ -363,6 +363,53 @@ def test_failure_of_an_environment_ends_the_run_after_saving(tmp_path):
     with pytest.raises(worker.EnvError, match=r'Environment 0 \(count\) .* step 5: .*broken'):
         parts.train()
     assert parts.agent.closed == 1
+    with runs.Parts(tmp_path).run() as run:
+        assert run.step == 8
+
+
+@pytest.mark.parametrize('parallel', [False, True])
+def test_environment_that_fails_is_made_anew(tmp_path, capsys, parallel):
+    class Bad(fakes.Count):
+        """Its reward is NaN at its seventh observation, once."""
+
+        def __init__(self, index):
+            self.first = not (tmp_path / f'life{index}').exists()
+            (tmp_path / f'life{index}').touch()
+            super().__init__(offset=10_000 * index + (0 if self.first else 100))
+
+        def step(self, action):
+            obs = super().step(action)
+            bad = self.first and self.count == 10_007
+            return {**obs, 'reward': np.float32(np.nan)} if bad else obs
+
+    parts = runs.Parts(tmp_path, steps=40, parallel_envs=parallel, log_every=0)
+    parts.make_env = Bad
+    parts.train()
+    expected = [*range(10_001, 10_007), *range(10_101, 10_115)]
+    check_replay(parts, {0: list(range(1, 21)), 1: expected})
+    for batch in parts.agent.batches:
+        assert np.isfinite(batch['reward']).all()
+        assert batch['is_first'][batch['count'] == 10_101].all()
+    (line,) = [x for x in capsys.readouterr().out.splitlines() if 'Environment' in x]
+    assert line == (
+        "Environment 1 (count) failed at its step 7: ValueError: Observation 'reward' holds NaN; "
+        'its space is float32 (), starting it again (0 restarts left)'
+    )
+
+
+def test_environment_that_hangs_does_not_hold_up_the_end(tmp_path, monkeypatch):
+    monkeypatch.setattr(supervisor, 'LOOK_SECONDS', 0.05)
+    monkeypatch.setattr(supervisor, 'STOP_SECONDS', 0)
+    monkeypatch.setattr(driver, 'CLOSE_SECONDS', 0)
+    parts = runs.Parts(tmp_path, parallel_envs=True)
+    parts.make_env = lambda index: fakes.Failing(signal.pause, at=5)
+
+    def stop(count):
+        if count == 4:
+            signal.raise_signal(signal.SIGTERM)
+
+    parts.agent.on_action = stop
+    parts.train()
     with runs.Parts(tmp_path).run() as run:
         assert run.step == 8
 

@@ -490,3 +490,20 @@ class TestWrap:
         env = wrappers.wrap(fakes.Count())
         assert env.save() == {'count': 0, 'steps': 0}
         contracts.check_env(env)
+
+    def test_observations_are_checked_once(self):
+        inner = fakes.Count()
+        wrapped = wrappers.wrap(inner)
+        assert wrappers.check(wrapped) is wrapped
+        checked = wrappers.check(inner)
+        assert type(checked) is wrappers.CheckObs
+        assert wrappers.check(checked) is checked
+        # What lies outside of a check may change what it has seen.
+        spoiled = wrappers.ActionRepeat(wrapped, 2)
+        assert type(wrappers.check(spoiled)) is wrappers.CheckObs
+
+    def test_check_of_observations_lets_actions_pass(self):
+        action = {**count_action(True), 'move': np.ones(2)}
+        assert wrappers.check(fakes.Count()).step(action)['seen_move'].tolist() == [1, 1]
+        with pytest.raises(ValueError, match="Action 'move' has dtype float64"):
+            wrappers.CheckSpaces(fakes.Count()).step({**action, 'reset': NO})
