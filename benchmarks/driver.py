@@ -56,7 +56,7 @@ def measure(task, count, parallel, steps):
     policy = lambda carry, obs: (carry, acts, {})
     drv(policy, steps=2 * count)
     done = -(-steps // count) * count
-    workers = [w._process.pid for w in drv._workers] if parallel else []
+    workers = [w._worker._process.pid for w in drv._workers] if parallel else []
     wall, cpu = time.perf_counter(), cpu_seconds(workers)
     drv(policy, steps=done)
     wall, cpu = time.perf_counter() - wall, cpu_seconds(workers) - cpu
