@@ -1,5 +1,23 @@
 """What must hold between the options of the agent. Runs before JAX is imported and imports none."""
 
+import re
+
+NETWORKS = re.compile(r'agent\.((dyn|enc|dec)\.\w+|(rew|con)head|policy|value)')
+# Options of networks that matter at the start, or to losses and actions only.
+FREE = ('outscale', 'winit', 'unimix', 'free_nats', 'minstd', 'maxstd')
+
+
+def structural(key: str, old, new) -> bool:
+    """Whether parameters and latents that were made with the old value do not fit the new one."""
+    section, _, name = key.rpartition('.')
+    if NETWORKS.fullmatch(section):
+        return name not in FREE
+    if section in ('agent.retnorm', 'agent.valnorm', 'agent.advnorm'):
+        return name in ('impl', 'debias')
+    if key == 'agent.opt.wd':
+        return bool(old) != bool(new)  # It is a part of the optimizer only where it is used.
+    return key.startswith('agent.policy_dist_')
+
 
 def check(config) -> None:
     """ValueError that names key, value and what is allowed for the first thing that cannot work."""

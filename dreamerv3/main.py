@@ -14,7 +14,14 @@ def main(argv=None):
     from dreamerv3 import checks
     from embodied import cli
 
-    cli.main('dreamerv3.agent:make_agent', FOLDER / 'configs.yaml', checks.check, argv, 'dreamerv3')
+    cli.main(
+        'dreamerv3.agent:make_agent',
+        FOLDER / 'configs.yaml',
+        checks.check,
+        argv,
+        'dreamerv3',
+        checks.structural,
+    )
 
 
 if __name__ == '__main__':

@@ -6,6 +6,14 @@ import re
 
 from .core import checkpoint, hardware, rpc
 
+# What a changed option means to a run that goes on.
+RESUMED = {
+    'seed': 'only environments begin with it, agent and replay go on',
+    'run.envs': 'all begin new episodes',
+    'replay.size': 'the newest steps stay',
+    'replay_context|consec_train|batch_length': 'windows and batches are made anew of the replay',
+    'batch_size|consec_report|report_length': 'batches are drawn anew from the replay',
+}
 # Roles at whose addresses a script listens, and those that it calls.
 LISTENS = {
     'parallel': ('actor', 'replay', 'logger'),
@@ -29,6 +37,21 @@ def check(config) -> None:
     devices(config)
     roles(config)
     hardware.check(config.jax.platform)
+
+
+def structural(key: str, old, new) -> bool:
+    """Whether a run cannot go on with another value, whatever the agent.
+
+    Other observations or actions, another agent, or latents that replay holds or does not.
+    """
+    if key == 'replay_context':
+        return bool(old) != bool(new)
+    return re.fullmatch(r'task|random_agent|env\..*\.size', key) is not None
+
+
+def resumed(key: str) -> str:
+    """What happens to a run that goes on with another value, where that needs words."""
+    return next((text for name, text in RESUMED.items() if re.fullmatch(name, key)), '')
 
 
 def starting_point(config):

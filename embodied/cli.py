@@ -38,6 +38,7 @@ def main(
     check: Callable | None = None,
     argv: list[str] | None = None,
     name: str = 'main.py',
+    structural: Callable | None = None,
 ) -> None:
     """Run what the arguments ask for.
 
@@ -46,6 +47,8 @@ def main(
     check        called with the config; raises ValueError for options that do not go together
     argv         arguments, those of the process by default
     name         of the program, for messages
+    structural   called with key, old and new value of an option of the agent: whether a checkpoint
+                 made with the old one does not fit the new one
 
     SystemExit 2 after a mistake of the user.
     """
@@ -64,14 +67,17 @@ def main(
         options = configure(schema, argv, check)
     except ValueError as e:
         fail(name, e)
-    start(options, make_agent, name)
+    start(options, make_agent, name, structural)
 
 
-def start(options, make_agent, name):
-    """Save the config and run."""
+def start(options, make_agent, name, structural=None):
+    """Save the config and run, if that goes on with what is in the logdir."""
     if options.script not in GUESTS:
         folder = pathlib.Path(options.logdir)
-        for line in logdir.keep_config(folder, options):
+        if problems := incompatible(folder, options, structural):
+            fail(name, *problems)
+        note = checks.resumed if logdir.is_resumed(folder) else lambda key: ''
+        for line in logdir.keep_config(folder, options, note):
             print(line)
         print(f'Logdir: {folder}', flush=True)
     # Only now, so that all the rest is fast and a mistake does not wait for it.
@@ -97,6 +103,19 @@ def fail(name, *errors, code=2, details=''):
     if details:
         print(details, file=sys.stderr)
     sys.exit(code)
+
+
+def incompatible(folder, options, structural):
+    """A line for each option with which the run in a folder cannot go on."""
+
+    def matters(key, old, new):
+        if key.startswith('env.') and key.split('.')[1] != options.task.partition('_')[0]:
+            return False  # Of a suite that is not used.
+        if key.startswith('agent.'):
+            return bool(structural) and not options.random_agent and structural(key, old, new)
+        return checks.structural(key, old, new)
+
+    return logdir.incompatible(folder, options, matters)
 
 
 def configure(schema, argv, check=None):

@@ -2,10 +2,12 @@
 
 import pathlib
 import tempfile
+from collections.abc import Callable
 
 import elements
 
 from . import config as options
+from .core import checkpoint
 
 # Options of which an agent and its task are made.
 TRAINED = ('task', 'random_agent', 'replay_context', 'jax.compute_dtype')
@@ -38,15 +40,43 @@ def create(logdir: pathlib.Path) -> None:
         ) from None
 
 
-def keep_config(logdir: pathlib.Path, config) -> list[str]:
+def incompatible(logdir: pathlib.Path, config, structural: Callable) -> list[str]:
+    """One line per option with which the training run of the logdir cannot go on.
+
+    structural   called with key, old and new value of each option that differs: whether what was
+                 saved does not fit the new one
+
+    Where nothing was saved, everything fits. Options that one of the two versions does not have are
+    left out.
+    """
+    try:
+        old = options.load(logdir / 'config.yaml') if is_resumed(logdir) else {}
+    except ValueError:
+        return []  # It cannot be read, which `keep_config` tells.
+    new = config.flat
+    return [
+        f'{key}: got {_text(new[key])}, allowed is {_text(old[key])} as in {logdir}: give '
+        f'--{key} {_text(old[key])} to go on with it, or another --logdir to begin anew'
+        for key in old
+        if key in new and old[key] != new[key] and structural(key, old[key], new[key])
+    ]
+
+
+def is_resumed(logdir: pathlib.Path) -> bool:
+    """Whether a run in this folder goes on from a checkpoint."""
+    return checkpoint.Checkpoint(logdir / 'ckpt').exists()
+
+
+def keep_config(logdir: pathlib.Path, config, note: Callable = lambda key: '') -> list[str]:
     """Save config.yaml; returns one line per key that differs from the one that was there.
 
-    An old config that differs stays beside it as config-<n>.yaml.
+    An old config that differs stays beside it as config-<n>.yaml. What `note(key)` says about a key
+    is added to its line.
     """
     filename = logdir / 'config.yaml'
     lines = []
     if filename.exists():
-        lines = _differences(filename, config)
+        lines = _differences(filename, config, note)
         if not lines:
             return []
         count = 1
@@ -76,7 +106,7 @@ def trained_with(checkpoint: pathlib.Path) -> dict:
     return {k: v for k, v in values.items() if k in TRAINED or k.startswith(TRAINED_BLOCKS)}
 
 
-def _differences(filename, config):
+def _differences(filename, config, note):
     try:
         old = options.load(filename)
     except ValueError as e:
@@ -85,6 +115,12 @@ def _differences(filename, config):
     absent = 'absent'
     return [
         f'Changed {key}: {old.get(key, absent)} -> {new.get(key, absent)}'
+        + (f' ({note(key)})' if note(key) else '')
         for key in {**old, **new}
         if old.get(key, absent) != new.get(key, absent)
     ]
+
+
+def _text(value):
+    """As it is given on the command line."""
+    return ' '.join(map(str, value)) if isinstance(value, tuple) else str(value)

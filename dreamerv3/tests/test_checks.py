@@ -42,3 +42,27 @@ def test_bad_combination_is_told(flags, match):
 )
 def test_good_combination_passes(flags):
     checks.check(SCHEMA.resolve(flags=flags))
+
+
+@pytest.mark.parametrize(
+    'key, fits',
+    [
+        ('agent.dyn.rssm.deter', False),
+        ('agent.dyn.rssm.unimix', True),
+        ('agent.enc.simple.mults', False),
+        ('agent.dec.simple.winit', True),
+        ('agent.rewhead.bins', False),
+        ('agent.policy.layers', False),
+        ('agent.policy.minstd', True),
+        ('agent.policy_dist_cont', False),
+        ('agent.advnorm.impl', False),
+        ('agent.advnorm.rate', True),
+        ('agent.opt.lr', True),
+        ('agent.opt.wd', False),
+        ('agent.loss_scales.rec', True),
+        ('agent.horizon', True),
+    ],
+)
+def test_options_with_which_a_run_cannot_go_on(key, fits):
+    old = SCHEMA.options[key].default
+    assert checks.structural(key, old, 'another') is not fits

@@ -5,10 +5,13 @@ import pathlib
 import runpy
 import subprocess
 import sys
+import types
 
 import pytest
 
 import dreamerv3
+from embodied import config
+from embodied.core import checkpoint
 
 FOLDER = pathlib.Path(dreamerv3.__file__).parent
 SCRIPT = [str(FOLDER / 'main.py')]
@@ -27,6 +30,30 @@ def test_script_from_anywhere(tmp_path):
     assert result.stderr == ('dreamerv3: error: run.env: unknown option, did you mean run.envs?\n')
     assert result.stdout == ''
     assert list(tmp_path.iterdir()) == []
+
+
+def test_another_size_on_an_old_logdir_is_refused_without_jax(tmp_path):
+    schema = config.Schema(FOLDER / 'configs.yaml')
+    config.save(schema.resolve(['size12m', 'debug']), tmp_path / 'config.yaml')
+    part = types.SimpleNamespace(save=lambda: {'params': {}})
+    checkpoint.Checkpoint(tmp_path / 'ckpt', agent=part).save(10)
+    before = (tmp_path / 'config.yaml').read_bytes()
+    argv = [SCRIPT[0], '--configs', 'debug', '--logdir', str(tmp_path)]
+    argv += ['--agent.dyn.rssm.deter', '16', '--agent.opt.lr', '1e-3', '--agent.policy.units', '9']
+    code = (
+        'import runpy, sys\n'
+        f'sys.argv = {argv!r}\n'
+        'try:\n'
+        f'    runpy.run_path({SCRIPT[0]!r}, run_name="__main__")\n'
+        'except SystemExit as e:\n'
+        '    print(e.code, "jax" in sys.modules)\n'
+    )
+    result = call('-c', code, cwd=FOLDER.parent)
+    assert result.stdout == '2 False\n', result.stderr
+    first, second = result.stderr.splitlines()
+    assert first.startswith('dreamerv3: error: agent.dyn.rssm.deter: got 16, allowed is 8 as in')
+    assert second.startswith('dreamerv3: error: agent.policy.units: got 9, allowed is 8 as in')
+    assert (tmp_path / 'config.yaml').read_bytes() == before
 
 
 def test_module():

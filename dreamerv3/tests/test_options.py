@@ -60,6 +60,8 @@ PARTNERS = {
 }
 # Keys with one allowed value: another one is an error.
 SINGLE = {'agent.conhead.output', 'agent.policy_dist_disc'}
+# Keys that make other functions of the same parameters, with which a run cannot go on either.
+FUNCTIONS = re.compile(r'.*\.(act|norm|symlog|absolute|strided|output)|agent\.policy_dist_.*')
 STRINGS = ('relu', 'layer', 'normal_in')
 
 
@@ -106,6 +108,12 @@ class Programs:
     @functools.cached_property
     def init(self):
         return self._created[0]
+
+    @property
+    def shapes(self):
+        """Names and shapes of parameters and state, and those of the latents in replay."""
+        entries = {k: s.shape for k, s in self.model.entry_space.items()}
+        return {k: (v.shape, v.dtype) for k, v in self._created[1].items()}, entries
 
     @functools.cached_property
     def policy(self):
@@ -172,6 +180,16 @@ def changed(key, value):
 @pytest.mark.parametrize('key', [k for k in KEYS if k not in SINGLE])
 def test_key_changes_a_program(key):
     assert changed(key, other(key)), f'{key} has no effect'
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('key', [k for k in KEYS if k not in SINGLE])
+def test_key_that_changes_parameters_is_structural(key):
+    old, new = resolve(key)[key], other(key)
+    made = baseline(*PARTNERS.get(key, {}).items()).shapes, Programs(resolve(key, new)).shapes
+    differs = made[0] != made[1]
+    if differs or not FUNCTIONS.fullmatch(key):
+        assert checks.structural(key, old, new) == differs
 
 
 @pytest.mark.parametrize('key', sorted(SINGLE))

@@ -25,6 +25,15 @@ defaults:
   consec_train: 1  # [>0] batches
   consec_report: 1  # [>0] batches
   replay_context: 1  # [>=0] steps
+  agent:
+    units: 8  # [>0] width
+    lr: 0.1  # [>0] speed
+  env:
+    dummy:
+      size: [8, 8]  # [>0] height and width
+      length: 9  # [>0] steps
+    crafter:
+      size: [8, 8]  # [>0] height and width
   logger:  # metrics
     filter: score  # shown on the terminal
   replay:
@@ -262,6 +271,89 @@ def trained(call, tmp_path):
     return folder
 
 
+def units_matter(key, old, new):
+    assert key.startswith('agent.') and old != new
+    return key == 'agent.units'
+
+
+@pytest.mark.parametrize(
+    'change, refused',
+    [
+        ('--task dummy_disc', ['task: got dummy_disc, allowed is dummy_cont as in']),
+        ('--random_agent True', ['random_agent: got True, allowed is False as in']),
+        ('--replay_context 0', ['replay_context: got 0, allowed is 1 as in']),
+        ('--env.dummy.size 16 8', ['env.dummy.size: got 16 8, allowed is 8 8 as in']),
+        ('--agent.units 16', ['agent.units: got 16, allowed is 8 as in']),
+        (
+            '--agent.units 16 --agent.lr 0.2 --task dummy_disc --seed 1',
+            ['task: got dummy_disc', 'agent.units: got 16'],
+        ),
+        ('--agent.lr 0.2', []),
+        ('--seed 8', []),
+        ('--run.envs 3', []),
+        ('--batch_size 4', []),
+        ('--batch_length 5', []),
+        ('--replay_context 2', []),
+        ('--run.steps 9', []),
+        ('--env.dummy.length 7', []),
+        ('--env.crafter.size 16 16', []),
+        ('--logger.filter x', []),
+        ('--jax.platform cpu', []),
+    ],
+)
+def test_changes_that_do_not_fit_a_checkpoint_are_refused(call, trained, capsys, change, refused):
+    before = {x: x.read_bytes() for x in trained.rglob('*') if x.is_file()}
+    capsys.readouterr()
+    argv = ('--logdir', str(trained), '--task', 'dummy_cont', '--seed', '7', '--run.envs', '5')
+    if not refused:
+        assert call(*argv, *change.split(), structural=units_matter)
+        out = capsys.readouterr().out
+        assert out.startswith(f'Changed {change.split()[0][2:]}: ')
+        assert 'The old config is kept as config-1.yaml.' in out
+        return
+    with pytest.raises(SystemExit) as e:
+        call(*argv, *change.split(), structural=units_matter)
+    out, err = capsys.readouterr()
+    assert (e.value.code, out) == (2, '')
+    assert len(err.splitlines()) == len(refused)
+    for line, text in zip(err.splitlines(), refused, strict=True):
+        assert line.startswith(f'prog: error: {text}')
+        key = text.partition(':')[0]
+        assert re.search(rf'give --{key} .* to go on with it, or another --logdir', line)
+    assert {x: x.read_bytes() for x in trained.rglob('*') if x.is_file()} == before
+
+
+def test_without_a_checkpoint_everything_fits(call, trained, capsys):
+    shutil.rmtree(trained / 'ckpt')
+    argv = ('--logdir', str(trained), '--agent.units', '16', '--seed', '8')
+    options, _ = call(*argv, structural=units_matter)
+    assert (options.task, options.agent.units) == ('dummy_disc', 16)
+    # Nothing goes on, so nothing is said about that.
+    assert 'Changed seed: 7 -> 8\n' in capsys.readouterr().out
+
+
+def test_what_a_change_means_to_a_resumed_run_is_told(call, trained, capsys):
+    capsys.readouterr()
+    argv = ('--logdir', str(trained), '--task', 'dummy_cont', '--batch_length', '5')
+    call(*argv)
+    lines = capsys.readouterr().out.splitlines()
+    for key, values in (('seed', '7 -> 0'), ('run.envs', '5 -> 2'), ('batch_length', '4 -> 5')):
+        assert f'Changed {key}: {values} ({cli.checks.resumed(key)})' in lines
+        assert cli.checks.resumed(key)
+
+
+def test_damaged_old_config_stops_nothing(call, trained):
+    (trained / 'config.yaml').write_text('a: [')
+    assert call('--logdir', str(trained), '--task', 'dummy_disc')
+
+
+def test_random_agent_has_no_options(call, trained):
+    argv = ('--logdir', str(trained), '--task', 'dummy_cont')
+    path = trained / 'config.yaml'
+    path.write_text(path.read_text().replace('random_agent: false', 'random_agent: true'))
+    assert call(*argv, '--random_agent=True', '--agent.units=16', structural=units_matter)
+
+
 def test_evaluation_takes_task_and_agent_from_the_run(call, trained, tmp_path):
     before = (trained / 'config.yaml').read_bytes()
     ckpt = next((trained / 'ckpt').iterdir())
@@ -316,7 +408,7 @@ def test_evaluation_imports_nothing_that_only_the_logdir_names(call, trained, ca
         ('--script eval_only --run.from_checkpoint bare', r'bare has no config.yaml; --configs'),
         (
             '--script eval_only --run.from_checkpoint old',
-            r'agent.gone: unknown option .in config.yaml of old',
+            r'agent.gone: unknown option.* .in config.yaml of old',
         ),
         ('--run.from_checkpoint nosuch', r"run.from_checkpoint: got 'nosuch', allowed is a logdir"),
         ('--run.from_checkpoint empty', r"run.from_checkpoint: got 'empty', .*no checkpoint"),
@@ -342,7 +434,8 @@ def test_wrong_checkpoints(call, trained, tmp_path, monkeypatch, capsys, argv, m
 
 
 def test_run_that_goes_on_needs_no_other_checkpoint(call, trained):
-    argv = ('--logdir', str(trained), '--run.from_checkpoint', '/long/gone')
+    argv = ('--logdir', str(trained), '--task', 'dummy_cont')
+    argv += ('--run.from_checkpoint', '/long/gone')
     assert call(*argv)[0].run.from_checkpoint == '/long/gone'
 
 

@@ -367,6 +367,40 @@ def test_failure_of_an_environment_ends_the_run_after_saving(tmp_path):
         assert run.step == 8
 
 
+@pytest.mark.parametrize(
+    'changes',
+    [
+        {'envs': 1},
+        {'envs': 3},
+        {'batch_size': 3},
+        {'batch_length': 5},
+        {'batch_length': 2, 'report_length': 2},
+        {'consec_train': 2},
+        {'replay_context': 2},
+        {'train_ratio': 16.0},
+    ],
+    ids=str,
+)
+def test_resumed_with_other_options(tmp_path, changes):
+    first = runs.Parts(tmp_path, steps=40).train()
+    parts = runs.Parts(tmp_path, steps=70, report_every=-1, **changes).train()
+    assert parts.agent.counters['updates'] > first.agent.counters['updates']
+    # All that was there before is there, once, and all that came since.
+    stored = {k: [count for count, _ in v] for k, v in contents(parts.replay).items()}
+    envs = parts.args.envs
+    for index in range(max(envs, runs.ENVS)):
+        old = [10_000 * index + n for n in range(1, 21)] if index < runs.ENVS else []
+        amount = -(-30 // envs) if index < envs else 0
+        new = [10_000 * index + n for n in range(1, amount + 1)]
+        assert stored[index] == sorted(old + new), index
+    args = parts.args
+    shape = args.batch_size, args.batch_length + args.replay_context
+    for batch in parts.agent.batches:
+        assert batch['count'].shape == shape
+        assert ((np.diff(batch['count']) == 1) | batch['is_first'][:, 1:]).all()
+    check_steps(tmp_path)
+
+
 @pytest.mark.parametrize('parallel', [False, True])
 def test_environment_that_fails_is_made_anew(tmp_path, capsys, parallel):
     class Bad(fakes.Count):
