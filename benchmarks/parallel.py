@@ -23,7 +23,7 @@ def main():
     parser.add_argument('--seconds', type=float, default=60)
     parser.add_argument('--ratios', type=float, nargs='+', default=[0, 4, 32])
     parser.add_argument('--tasks', nargs='+', default=['crafter_reward', 'dummy_disc'])
-    parser.add_argument('--flags', nargs='*', default=[], help='more options for both scripts')
+    parser.add_argument('flags', nargs=argparse.REMAINDER, help='more options, after --')
     args = parser.parse_args()
     print(f'{"task":16}{"ratio":>6}  {"script":10}{"env steps/s":>12}{"updates/s":>11}{"CPU s":>8}')
     for task in args.tasks:

@@ -1,9 +1,9 @@
-"""Draws learning curves of one task: every seed, and their mean.
+"""Draws learning curves of one task: every seed, and the mean of each group of seeds.
 
     pip install -e '.[plot]'
     python scores/plot.py gym_CartPole-v1 --title 'CartPole-v1, quickstart'
 
-Reads scores/TASK-NAME-SEED.jsonl, writes scores/TASK.png.
+Reads scores/TASK-GROUP-SEED.jsonl, writes scores/TASK.png.
 """
 
 import argparse
@@ -40,14 +40,18 @@ def binned(steps, scores, edges):
 
 
 def draw(curves, title, bins=30):
-    """Figure with a thin line per run and the mean of all."""
+    """Figure with a thin line per run and a thick one for the mean of each group."""
     edges = np.linspace(0, max(steps.max() for steps, _ in curves.values()) + 1, bins + 1)
     centers = (edges[1:] + edges[:-1]) / 2
-    means = {name: binned(*curve, edges) for name, curve in curves.items()}
+    groups = {}
+    for name, curve in curves.items():
+        groups.setdefault(name.rpartition('-')[0], []).append(binned(*curve, edges))
     figure, axes = plt.subplots(figsize=(6, 3.6), layout='constrained')
-    for i, (name, mean) in enumerate(means.items()):
-        axes.plot(centers, mean, color=f'C{i}', alpha=0.5, linewidth=1, label=name)
-    axes.plot(centers, np.nanmean(list(means.values()), 0), color='black', label='mean')
+    for i, (group, means) in enumerate(groups.items()):
+        for mean in means:
+            axes.plot(centers, mean, color=f'C{i}', alpha=0.4, linewidth=1)
+        label = f'{group}, mean of {len(means)}'
+        axes.plot(centers, np.nanmean(means, 0), color=f'C{i}', linewidth=2, label=label)
     axes.set(xlabel='environment steps', ylabel='episode score while training', title=title)
     axes.set_xlim(0, edges[-1])
     axes.set_ylim(bottom=min(0, axes.get_ylim()[0]))
