@@ -74,9 +74,10 @@ def start(options, make_agent, name, structural=None):
     """Save the config and run, if that goes on with what is in the logdir."""
     if options.script not in GUESTS:
         folder = pathlib.Path(options.logdir)
-        if problems := incompatible(folder, options, structural):
+        resumes = checkpoint.Checkpoint(folder / 'ckpt').exists()
+        if resumes and (problems := incompatible(folder, options, structural)):
             fail(name, *problems)
-        note = checks.resumed if logdir.is_resumed(folder) else lambda key: ''
+        note = checks.resumed if resumes else lambda key: ''
         for line in logdir.keep_config(folder, options, note):
             print(line)
         print(f'Logdir: {folder}', flush=True)

@@ -7,7 +7,6 @@ from collections.abc import Callable
 import elements
 
 from . import config as options
-from .core import checkpoint
 
 # Options of which an agent and its task are made.
 TRAINED = ('task', 'random_agent', 'replay_context', 'jax.compute_dtype')
@@ -46,13 +45,12 @@ def incompatible(logdir: pathlib.Path, config, structural: Callable) -> list[str
     structural   called with key, old and new value of each option that differs: whether what was
                  saved does not fit the new one
 
-    Where nothing was saved, everything fits. Options that one of the two versions does not have are
-    left out.
+    Options that one of the two versions does not have are left out.
     """
     try:
-        old = options.load(logdir / 'config.yaml') if is_resumed(logdir) else {}
+        old = options.load(logdir / 'config.yaml')
     except ValueError:
-        return []  # It cannot be read, which `keep_config` tells.
+        return []  # It is not there or cannot be read, which `keep_config` tells.
     new = config.flat
     return [
         f'{key}: got {_text(new[key])}, allowed is {_text(old[key])} as in {logdir}: give '
@@ -60,11 +58,6 @@ def incompatible(logdir: pathlib.Path, config, structural: Callable) -> list[str
         for key in old
         if key in new and old[key] != new[key] and structural(key, old[key], new[key])
     ]
-
-
-def is_resumed(logdir: pathlib.Path) -> bool:
-    """Whether a run in this folder goes on from a checkpoint."""
-    return checkpoint.Checkpoint(logdir / 'ckpt').exists()
 
 
 def keep_config(logdir: pathlib.Path, config, note: Callable = lambda key: '') -> list[str]:

@@ -136,7 +136,8 @@ class Supervisor:
                 error = e
         if self._restarts and not self._left:
             line, *details = str(error).split('\n', 1)
-            error = type(error)('\n'.join([f'{line} (after {self._restarts} restarts)', *details]))
+            line = f'{line.rstrip(".")} (after {self._restarts} restarts)'
+            error = type(error)('\n'.join([line, *details]))
         raise error
 
     def _restart(self, hangs):
