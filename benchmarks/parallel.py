@@ -1,6 +1,6 @@
 """What `parallel` gains over `train`: environment steps and updates per second with 4 environments.
 
-    python benchmarks/parallel.py [--seconds 60] [--ratios 0 4 32] [--tasks TASK ...]
+    python benchmarks/parallel.py [--seconds 60] [--ratios 0 4 32] [--tasks TASK ...] [-- FLAGS]
 
 Runs size1m on each task with both scripts one after the other, and compares the second half of each
 run, so that start and compilation are left out. With a train ratio of 0 nothing is learned, which
@@ -15,6 +15,8 @@ import subprocess
 import sys
 import tempfile
 
+from embodied import config
+
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 
 
@@ -25,11 +27,12 @@ def main():
     parser.add_argument('--tasks', nargs='+', default=['crafter_reward', 'dummy_disc'])
     parser.add_argument('flags', nargs=argparse.REMAINDER, help='more options, after --')
     args = parser.parse_args()
+    flags = [x for x in args.flags if x != '--']
     print(f'{"task":16}{"ratio":>6}  {"script":10}{"env steps/s":>12}{"updates/s":>11}{"CPU s":>8}')
     for task in args.tasks:
         for ratio in args.ratios:
             for script in ('train', 'parallel'):
-                steps, updates, cpu = measure(script, task, ratio, args.seconds, args.flags)
+                steps, updates, cpu = measure(script, task, ratio, args.seconds, flags)
                 print(f'{task:16}{ratio:6g}  {script:10}{steps:12.1f}{updates:11.2f}{cpu:8.0f}')
 
 
@@ -56,13 +59,18 @@ def measure(script, task, ratio, seconds, flags):
             stdout=subprocess.DEVNULL,
         )
         rows = [json.loads(x) for x in (pathlib.Path(folder) / 'metrics.jsonl').open()]
+        saved = config.load(pathlib.Path(folder) / 'config.yaml')
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     cpu = sum(getattr(after, x) - getattr(before, x) for x in ('ru_utime', 'ru_stime'))
     rows = [x for x in rows if 'fps/policy' in x]
     rows = rows[len(rows) // 2 : -1]  # The last one is cut short.
     mean = lambda key: sum(x[key] for x in rows) / len(rows)
-    # Trained steps per second; a batch has 16 * 64.
-    return mean('fps/policy'), mean('fps/train') / (16 * 64), cpu
+    # What is logged are trained steps per second.
+    return (
+        mean('fps/policy'),
+        mean('fps/train') / (saved['batch_size'] * saved['batch_length']),
+        cpu,
+    )
 
 
 if __name__ == '__main__':
