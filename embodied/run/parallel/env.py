@@ -38,12 +38,7 @@ def start_envs(group, make_env, make_env_eval, args) -> None:
     for make, amount, is_eval in kinds:
         for envid in range(args.env_index, args.env_index + amount):
             fn = functools.partial(parallel_env, make, envid, args, is_eval)
-            group.start(name(envid, is_eval), fn, restarts=args.env_restarts)
-
-
-def name(envid: int, is_eval: bool) -> str:
-    """Name of the process of an environment."""
-    return f'{"eval_env" if is_eval else "env"}{envid}'
+            group.start(role.env_name(envid, is_eval), fn, restarts=args.env_restarts)
 
 
 def parallel_envs(make_env, make_env_eval, args) -> None:

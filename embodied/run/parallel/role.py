@@ -12,6 +12,11 @@ GRACE = 4  # Seconds without a parent, so that the agent can save with the help 
 PATIENCE = 8  # The same after SIGTERM.
 
 
+def env_name(envid: int, is_eval: bool) -> str:
+    """Name of the process of an environment."""
+    return f'{"eval_env" if is_eval else "env"}{envid}'
+
+
 def listen(args, name: str) -> rpc.Server:
     """Server at `args.<name>_addr`. ValueError names the option if that cannot be."""
     address = args[f'{name}_addr']

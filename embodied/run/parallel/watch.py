@@ -3,7 +3,7 @@
 import time
 
 from ...core import rpc
-from . import env
+from . import role
 
 PING_SECONDS = 2
 
@@ -48,7 +48,7 @@ class Watch:
     def _envs(self, status):
         warn, limit = self.args.env_warn, self.args.env_timeout
         for mode, envid, seconds in status:
-            name = env.name(envid, mode == 'eval')
+            name = role.env_name(envid, mode == 'eval')
             process = self.group.processes.get(name)
             if not process:
                 continue
