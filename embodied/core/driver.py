@@ -7,6 +7,7 @@ transition per environment: the observation together with the action chosen afte
 import time
 from collections.abc import Callable, Sequence
 
+import elements
 import numpy as np
 
 from . import supervisor, worker
@@ -70,6 +71,32 @@ class Driver:
         }
         self._acts = {**acts, 'reset': np.ones(self.length, bool)}
         self._carry = init_policy(self.length) if init_policy else None
+        self._whole = True
+
+    def save(self) -> dict | None:
+        """State of all environments and of the policy, with which `load` goes on exactly.
+
+        None if an environment cannot be saved, or has failed.
+        """
+        if not self._whole:
+            return None
+        states = _collect([w.save() for w in self._workers])
+        if any(x is None for x in states):
+            return None
+        carry = elements.tree.map(np.asarray, self._carry)
+        return {'envs': states, 'acts': dict(self._acts), 'carry': carry}
+
+    def load(self, data: dict | None) -> bool:
+        """Go on from a state of `save`. False if it does not fit, then nothing has changed."""
+        if data is None or len(data['envs']) != self.length:
+            return False
+        if {k: v.shape for k, v in data['acts'].items()} != {
+            k: v.shape for k, v in self._acts.items()
+        }:
+            return False
+        _collect([w.load(x) for w, x in zip(self._workers, data['envs'], strict=True)])
+        self._acts, self._carry = dict(data['acts']), data['carry']
+        return True
 
     def close(self) -> None:
         """Close all environments and wait for their processes. May be called more than once.
@@ -112,6 +139,7 @@ class Driver:
 
     def _round(self, policy, check):
         """One step of every environment. Returns the batch of transitions."""
+        self._whole = False
         acts = [{k: v[i] for k, v in self._acts.items()} for i in range(self.length)]
         obs = _collect([w.step(act) for w, act in zip(self._workers, acts, strict=True)])
         obs = {k: np.stack([single[k] for single in obs]) for k in self.obs_space}
@@ -129,6 +157,7 @@ class Driver:
                 value[last] = 0
         # Copies, as an environment in this process may write to what it is given.
         self._acts = {**{k: v.copy() for k, v in acts.items()}, 'reset': last.copy()}
+        self._whole = True
         return {**obs, **acts, **outs}
 
     def _check_actions(self, acts):

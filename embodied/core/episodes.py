@@ -67,6 +67,16 @@ class Episodes:
         self._abandoned = 0
         return result
 
+    def save(self) -> dict:
+        """Sums of the episodes that run, without their images."""
+        return {'open': {k: v.save() for k, v in self._open.items()}}
+
+    def load(self, data: dict) -> None:
+        """Go on with the episodes of `save`."""
+        self._open = {k: _Episode(self._frames if k == 0 else 0) for k in data['open']}
+        for worker, episode in self._open.items():
+            episode.load(data['open'][worker])
+
     def _finish(self, episode, worker):
         for key, value in episode.stats().items():
             self._totals[key] += value
@@ -118,6 +128,14 @@ class _Episode:
         if self.length > 1:
             stats['reward_rate'] = self._changes / (self.length - 1)
         return stats
+
+    def save(self):
+        sums = {'score': self.score, 'length': self.length, 'logs': self._logs}
+        return {**sums, 'reward': self._reward, 'changes': int(self._changes)}
+
+    def load(self, data):
+        self.score, self.length, self._logs = data['score'], data['length'], data['logs']
+        self._reward, self._changes = data['reward'], data['changes']
 
     def _add_log(self, key, value):
         total, high = self._logs.get(key, (0.0, -np.inf))

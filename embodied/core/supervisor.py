@@ -91,11 +91,28 @@ class Supervisor:
 
         return wait
 
+    def save(self) -> worker.Promise:
+        """Promises the state of the environment, None if it cannot be saved."""
+        return self._asked(self._worker.save)
+
+    def load(self, state) -> worker.Promise:
+        """Take over a state of `save`."""
+        return self._asked(self._worker.load, state)
+
     def close(self) -> None:
         self._worker.close()
 
     def join(self, timeout: float) -> None:
         self._worker.join(timeout)
+
+    def _asked(self, method, *args):
+        promise = method(*args)
+
+        def wait():
+            self._wait()
+            return promise()
+
+        return wait
 
     def _step(self, action):
         with self._watched():

@@ -83,6 +83,16 @@ class LocalWorker(Worker):
             return _raiser(self.error(cause, text=text), e)
         return lambda: obs
 
+    def save(self) -> Promise:
+        """Promises the state of the environment, None if it cannot be saved."""
+        state = save(self._env)
+        return lambda: state
+
+    def load(self, state) -> Promise:
+        """Take over a state of `save`. Promises nothing but to have done so."""
+        self._env.load(state)
+        return lambda: None
+
     def ready(self, timeout: float) -> bool:
         """Whether there is an answer."""
         return True
@@ -123,8 +133,15 @@ class ProcessWorker(Worker):
     def step(self, action: dict) -> Promise:
         """Send an action. Promises the observation."""
         self.steps += 1
-        self._send(pickle.dumps(action, pickle.HIGHEST_PROTOCOL))
-        return self._receive
+        return self._ask('step', action)
+
+    def save(self) -> Promise:
+        """Promises the state of the environment, None if it cannot be saved."""
+        return self._ask('save')
+
+    def load(self, state) -> Promise:
+        """Take over a state of `save`. Promises nothing but to have done so."""
+        return self._ask('load', state)
 
     def ready(self, timeout: float) -> bool:
         """Whether there is an answer, or word of the process's end, within some seconds."""
@@ -145,6 +162,10 @@ class ProcessWorker(Worker):
             # With what it has started itself, as a game that hangs.
             os.killpg(self._process.pid, signal.SIGKILL)
             self._process.wait()
+
+    def _ask(self, *request):
+        self._send(pickle.dumps(request, pickle.HIGHEST_PROTOCOL))
+        return self._receive
 
     def _send(self, message):
         self.since = time.monotonic()
@@ -176,6 +197,11 @@ class ProcessWorker(Worker):
         return processes.fate(code)
 
 
+def save(env):
+    """State of an environment, None if it cannot be saved."""
+    return env.save() if hasattr(env, 'save') and hasattr(env, 'load') else None
+
+
 def main(fd: int, tied: bool) -> None:
     """Life of a worker process on the pipe with file descriptor `fd`."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # The parent decides when to stop.
@@ -195,10 +221,14 @@ def _serve(pipe):
         env = wrappers.check(env)
         return env.obs_space, env.act_space
 
+    def call(message):
+        name, *args = pickle.loads(message)
+        return save(env) if name == 'save' else getattr(env, name)(*args)
+
     try:
         ok = _answer(pipe, make)
         while ok:
-            ok = _answer(pipe, lambda message: env.step(pickle.loads(message)))
+            ok = _answer(pipe, call)
     finally:
         if env is not None:
             env.close()

@@ -72,12 +72,17 @@ class Run:
             agent=self.agent,
             learner=self.learner,
             step=self.step,
+            **self.more_parts(),
         )
         self.usage = elements.Usage(**{k: bool(v) for k, v in args.usage.items()})
         self.fps = {'policy': elements.FPS(), 'train': elements.FPS()}
         self.seen_updates = 0
         self.logged = 0
         self.saved = None
+
+    def more_parts(self):
+        """Parts of the checkpoint besides those of every run."""
+        return {'acting': Acting(self.driver, self.episodes)}
 
     def make_progress(self):
         args = self.args
@@ -144,7 +149,8 @@ class Run:
 
     def begin(self):
         """Before the first turn of the loop."""
-        self.driver.reset(self.agent.init_policy)
+        if not self.checkpoint.parts['acting'].resumed:
+            self.driver.reset(self.agent.init_policy)
 
     def advance(self):
         """One turn of the loop: step all environments once, with the updates due."""
@@ -251,6 +257,27 @@ class Run:
         except OSError as e:
             self.progress.log(f'Could not write the results of an evaluation: {e}')
         self.progress.log(evaluate.describe(stats))
+
+
+class Acting:
+    """The environments and their episodes as a part of a checkpoint.
+
+    Where an environment cannot be saved, or there are others now, all begin new episodes.
+    """
+
+    def __init__(self, driver, episodes):
+        self.driver = driver
+        self.episodes = episodes
+        self.resumed = False
+
+    def save(self):
+        driver = self.driver.save()
+        return {'driver': driver, 'episodes': self.episodes.save() if driver else None}
+
+    def load(self, data):
+        self.resumed = self.driver.load(data['driver'])
+        if self.resumed:
+            self.episodes.load(data['episodes'])
 
 
 class Over:

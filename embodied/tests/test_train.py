@@ -176,12 +176,39 @@ def test_resume_goes_on_where_it_was(tmp_path):
     second = runs.Parts(tmp_path, steps=60).train()
     assert rows(tmp_path)[: len(before)] == before
     check_steps(tmp_path)
-    # Both have new environments, which count from 1.
-    counts = {k: sorted(2 * v) for k, v in numbers(30).items()}
     second.agent.batches += first.agent.batches
-    assert {k: [c for c, _ in v] for k, v in contents(second.replay).items()} == counts
-    assert len(second.replay) == 2 * (30 - 4)
+    check_replay(second, numbers(60))
     assert second.agent.counters['actions'] == 30
+
+
+def test_episodes_go_on_over_a_resume(tmp_path):
+    runs.Parts(tmp_path / 'straight', steps=60).train()
+    for steps in (14, 30, 32, 60):
+        runs.Parts(tmp_path / 'resumed', steps=steps).train()
+    scores = [column(rows(tmp_path / x), 'episode/score') for x in ('straight', 'resumed')]
+    assert scores[0] == scores[1] and len(scores[0]) > 5
+    straight, resumed = (
+        [json.loads(x) for x in (tmp_path / name / 'scores.jsonl').read_text().splitlines()]
+        for name in ('straight', 'resumed')
+    )
+    assert straight == resumed
+
+
+def test_environments_that_cannot_be_saved_begin_anew(tmp_path):
+    class Unsaved(fakes.Count):
+        save = None
+
+        def __getattribute__(self, name):
+            if name == 'save':
+                raise AttributeError(name)
+            return super().__getattribute__(name)
+
+    for steps in (30, 60):
+        parts = runs.Parts(tmp_path, steps=steps)
+        parts.make_env = lambda index: Unsaved(length=5 + index, offset=10_000 * index)
+        parts.train()
+    counts = {k: sorted(2 * v) for k, v in numbers(30).items()}
+    assert {k: [c for c, _ in v] for k, v in contents(parts.replay).items()} == counts
 
 
 @pytest.mark.parametrize('name', ['SIGINT', 'SIGTERM'])
@@ -391,7 +418,9 @@ def test_resumed_with_other_options(tmp_path, changes):
     for index in range(max(envs, runs.ENVS)):
         old = [10_000 * index + n for n in range(1, 21)] if index < runs.ENVS else []
         amount = -(-30 // envs) if index < envs else 0
-        new = [10_000 * index + n for n in range(1, amount + 1)]
+        # As many environments go on where they were, others begin anew.
+        start = 21 if envs == runs.ENVS else 1
+        new = [10_000 * index + n for n in range(start, start + amount)]
         assert stored[index] == sorted(old + new), index
     args = parts.args
     shape = args.batch_size, args.batch_length + args.replay_context

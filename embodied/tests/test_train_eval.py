@@ -164,7 +164,7 @@ def test_signal_during_an_evaluation_ends_it_and_saves(tmp_path, name):
     # What a part of the episodes has scored would not be fair.
     assert not column(tmp_path, 'eval/score_mean') and not (tmp_path / 'eval.json').exists()
     again = parts(tmp_path, steps=20).train_eval()
-    assert counts(again.replay)[0][:2] == [1, 1]
+    assert counts(again.replay)[0][:2] == [1, 2]
     assert again.agent.modes.count('train') == 9
 
 

@@ -59,6 +59,9 @@ class AgentRun(Run):
         self.limiter = limiters.SamplesPerInsert(rate, LEAD / rate if rate else 0, minsize=1)
         self.checkpoint.parts.update(eval_replay=eval_replay, limiter=self.limiter)
 
+    def more_parts(self):
+        return {}  # Environments begin new episodes.
+
     def connect(self):
         self.eval_episodes = episodes.Episodes(self._on_eval_episode, frames=0)
         self.should_eval = clock.LocalClock(self.args.eval_every)
