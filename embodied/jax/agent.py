@@ -141,7 +141,9 @@ class Agent(base.Agent):
         self.profiler.close()
 
     def save(self):
-        return {'params': jax.device_get(self.params), 'counters': dict(self.counters)}
+        params = jax.device_get(self.params)
+        acting = {} if self.pending is None else jax.device_get(self.policy_params)
+        return {'params': params, 'acting': acting, 'counters': dict(self.counters)}
 
     def load(self, data, regex=None):
         """Take over saved parameters; with `regex` only those whose names match, and no counters.
@@ -166,6 +168,10 @@ class Agent(base.Agent):
             print(describe_load(self.params, wanted), flush=True)
         self.waiting = None
         self.sync()
+        if regex is None and data.get('acting'):
+            # They lag behind by an update.
+            acting = jax.device_put(data['acting'], self.policy_whole)
+            self.policy_params, self.pending = acting, self.policy_params
 
     def _skip(self, number, tensor, metrics):
         """What is left of an update that was not finite; FloatingPointError if that is too much."""

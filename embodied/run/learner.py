@@ -26,6 +26,7 @@ class Learner:
         self.layout = layout(args)
         self.due = ratio.Ratio(args.train_ratio / self.batch_steps)
         self.updates = 0
+        self.owed = {}  # Outputs of the last update that replay has not got yet.
         self.metrics = elements.Agg()
 
     @property
@@ -45,11 +46,20 @@ class Learner:
         batch = next(self.stream)
         self.carry, out, metrics = self.agent.train(self.carry, batch)
         self.updates += 1
-        self._take(out, metrics)
+        owed, self.owed = self.owed, {}
+        for value in (owed, out):
+            if 'replay' in value:
+                self.replay.update(value['replay'])
+        self.metrics.add(metrics)
 
     def flush(self):
-        """Fetch what the last update still owes, so that replay and metrics are complete."""
-        self._take(*self.agent.flush())
+        """Fetch what the last update still owes, so that metrics are complete.
+
+        Replay gets its part with the next update, as it would have without: a save changes nothing.
+        """
+        out, metrics = self.agent.flush()
+        self.owed = out or self.owed
+        self.metrics.add(metrics)
 
     def result(self):
         """Averages of the updates since the last call."""
@@ -61,6 +71,7 @@ class Learner:
             'due': self.due.save(),
             'layout': self.layout,
             'carry': _host(self.carry),
+            'owed': self.owed,
             'stream': self.stream.save(),
             'report_stream': self.report.save(),
         }
@@ -68,15 +79,11 @@ class Learner:
     def load(self, data):
         self.updates = data['updates']
         self.due.load(data['due'])
+        self.owed = data.get('owed', {})
         if data.get('layout') == self.layout:
             self.carry = data.get('carry', self.carry)
             self.stream.load(data['stream'])
             self.report.load(data['report_stream'])
-
-    def _take(self, out, metrics):
-        if 'replay' in out:
-            self.replay.update(out['replay'])
-        self.metrics.add(metrics)
 
 
 class Report:

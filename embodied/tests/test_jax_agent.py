@@ -191,9 +191,22 @@ class TestSave:
 
     def test_state_is_plain(self):
         state = make(seed=1).save()
-        assert set(state) == {'params', 'counters'}
+        assert set(state) == {'params', 'acting', 'counters'}
         assert all(isinstance(v, np.ndarray) for v in state['params'].values())
         assert all(type(v) is int for v in state['counters'].values())
+
+    def test_acting_goes_on_with_the_parameters_it_had(self):
+        agent = make(seed=1)
+        learn(agent, 3)
+        state = agent.save()
+        straight = greedy(agent)
+        agent.sync()
+        newest = greedy(agent)
+        assert not np.array_equal(straight, newest)
+        agent.load(state)
+        np.testing.assert_array_equal(greedy(agent), straight)
+        learn(agent, 1)
+        np.testing.assert_array_equal(greedy(agent), newest)
 
     def test_states_do_not_change_with_the_agent(self):
         agent = make(seed=1)

@@ -98,7 +98,17 @@ def test_results_come_late_but_all_of_them(tmp_path):
     made.flush()
     assert made.result() == {'loss': 3}
     assert made.result() == {}
-    trained = {int(c) for batch in made.agent.batches for c in batch['count'].reshape(-1)}
+    check_latents(made, made.agent.batches[:2])
+    state = made.save()
+    # What was fetched for a save reaches replay when it would have without one.
+    made.train()
+    check_latents(made, made.agent.batches[:3])
+    made.load(state)
+    assert set(made.owed['replay']) == {'stepid', 'latent'}
+
+
+def check_latents(made, batches):
+    trained = {int(c) for batch in batches for c in batch['count'].reshape(-1)}
     for windows in (made.replay.sample(20, 'report') for _ in range(5)):
         known = np.isin(windows['count'], list(trained))
         want = np.where(known, windows['count'], -1)
