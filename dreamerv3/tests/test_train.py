@@ -57,7 +57,8 @@ def saved_params(logdir):
     """Parameters in the newest checkpoint, from the file itself."""
     folder = max((logdir / 'ckpt').iterdir())
     arrays = safetensors.numpy.load_file(folder / 'agent.safetensors')
-    return {k.removeprefix('agent/params/'): v for k, v in arrays.items()}
+    prefix = 'agent/params/'
+    return {k.removeprefix(prefix): v for k, v in arrays.items() if k.startswith(prefix)}
 
 
 def check_same(left, right):
@@ -121,6 +122,19 @@ def test_vector_task_trains_and_resumes(tmp_path):
     # All the steps of both, in the windows of four workers.
     items = column(tmp_path, 'replay/items')
     assert items[140] - items[100] == 40
+
+
+def test_stopped_and_resumed_is_the_same_as_straight(tmp_path):
+    command = '--configs gym debug --run.train_ratio 16 --run.parallel_envs True'
+    straight = main(tmp_path / 'straight', f'{command} --run.steps 120')
+    for steps in (72, 120):
+        resumed = main(tmp_path / 'resumed', f'{command} --run.steps {steps}')
+    assert resumed.counters == straight.counters
+    check_same(resumed.save()['params'], straight.save()['params'])
+    check_same(resumed.save()['acting'], straight.save()['acting'])
+    for name in ('episode/score', 'episode/length'):
+        left, right = (column(tmp_path / x, name) for x in ('straight', 'resumed'))
+        assert left == right and left
 
 
 def test_training_with_evaluations_is_the_same_training(tmp_path):
