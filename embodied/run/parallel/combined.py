@@ -88,6 +88,7 @@ def apart(agent, keeper, stop):
             if stop and not told:
                 processes['agent'].terminate()
                 told = True
+        keeper.group.check()  # It may have failed since the last look.
     finally:
         # When another role has failed, it still has to save.
         if 'agent' in processes:
