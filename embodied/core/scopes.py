@@ -105,6 +105,19 @@ def write_video(path: pathlib.Path, frames, fps: int = 15) -> None:
     path.write_bytes(formats.Video(fps=fps).encode(prepare(frames)))
 
 
+def read(path: pathlib.Path) -> tuple[list[int], list]:
+    """Steps and values of a column that may be being written; of media, the names of the files."""
+    scalars = path.suffix == '.float'
+    data = (path if scalars else path / 'index').read_bytes()
+    kind = [('step', '>i8'), ('value', '>f8')] if scalars else [('step', '=i8'), ('value', 'V8')]
+    rows = np.frombuffer(data[: len(data) // ROW * ROW], kind)
+    steps = rows['step'].tolist()
+    if scalars:
+        return steps, rows['value'].tolist()
+    pairs = zip(steps, rows['value'], strict=True)
+    return steps, [f'{step:020}-{ident.tobytes().hex()}{path.suffix}' for step, ident in pairs]
+
+
 def mend(logdir: pathlib.Path) -> None:
     """Cut a torn row at the end of any table."""
     for table, _ in _tables(logdir):

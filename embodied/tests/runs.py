@@ -3,7 +3,10 @@
 import collections
 import contextlib
 import copy
+import os
 import pathlib
+import subprocess
+import sys
 
 import elements
 import numpy as np
@@ -14,6 +17,18 @@ from ..run import eval_only, evaluate, train, train_eval
 from ..run.train import Run
 from . import fakes
 
+ROOT = pathlib.Path(build.__file__).parent.parent
+RANDOM = {
+    'random_agent': 'True',
+    'task': 'dummy_disc',
+    'batch_size': '2',
+    'batch_length': '8',
+    'report_length': '8',
+    'run.steps': '400',
+    'run.envs': '2',
+    'run.parallel_envs': 'False',
+    'run.log_every': '-1',
+}
 ENVS = 2
 DEFAULTS = {
     'task': 'count',
@@ -227,3 +242,17 @@ class Parts:
             run = Run(*self.factories, self.args, stack)
             run.resume()
             yield run
+
+
+def random_run(logdir, *flags, env=None):
+    """Run an agent that acts at random by the command line, as a user does. Returns its output."""
+    argv = [x for k, v in RANDOM.items() for x in (f'--{k}', v)]
+    result = subprocess.run(
+        [sys.executable, ROOT / 'dreamerv3/main.py', *argv, '--logdir', logdir, *flags],
+        env={**os.environ, **(env or {})},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert not result.returncode, result.stderr
+    return result.stdout + result.stderr
