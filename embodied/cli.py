@@ -6,6 +6,7 @@
 A mistake of the user is one line on the error stream and exit code 2.
 """
 
+import contextlib
 import importlib
 import pathlib
 import shutil
@@ -15,7 +16,7 @@ import traceback
 from collections.abc import Callable
 
 from . import __version__, checks, config, logdir
-from .core import checkpoint, processes
+from .core import checkpoint, processes, runlock
 from .envs import registry
 
 # Scripts that belong to a run whose logdir another one has made.
@@ -71,16 +72,31 @@ def main(
 
 
 def start(options, make_agent, name, structural=None):
-    """Save the config and run, if that goes on with what is in the logdir."""
-    if options.script not in GUESTS:
-        folder = pathlib.Path(options.logdir)
-        resumes = checkpoint.Checkpoint(folder / 'ckpt').exists()
-        if resumes and (problems := incompatible(folder, options, structural)):
-            fail(name, *problems)
-        note = checks.resumed if resumes else lambda key: ''
-        for line in logdir.keep_config(folder, options, note):
-            print(line)
-        print(f'Logdir: {folder}', flush=True)
+    """Run as the only one that writes to the logdir, if that goes on with what is there."""
+    with contextlib.ExitStack() as stack:
+        if options.script not in GUESTS:
+            try:
+                stack.enter_context(runlock.hold(options.logdir))
+            except ValueError as e:
+                fail(name, e)
+            prepare(options, name, structural)
+        launch(options, make_agent, name)
+
+
+def prepare(options, name, structural):
+    """Check what is in the logdir and save the config there."""
+    folder = pathlib.Path(options.logdir)
+    resumes = checkpoint.Checkpoint(folder / 'ckpt').exists()
+    if resumes and (problems := incompatible(folder, options, structural)):
+        fail(name, *problems)
+    note = checks.resumed if resumes else lambda key: ''
+    for line in logdir.keep_config(folder, options, note):
+        print(line)
+    print(f'Logdir: {folder}', flush=True)
+
+
+def launch(options, make_agent, name):
+    """Run the script of the options, and tell in a line how it failed."""
     # Only now, so that all the rest is fast and a mistake does not wait for it.
     from . import build
 

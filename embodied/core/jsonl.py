@@ -48,6 +48,18 @@ class JSONL:
                 raise OSError(f'{self.filename} was written in part, is the disk full?')
 
 
+def read(filename: str | pathlib.Path, tail: int | None = None) -> list[dict]:
+    """Rows of a file that may be being written, without those that are torn.
+
+    tail   read only so many bytes at the end
+    """
+    with pathlib.Path(filename).open('rb') as f:
+        cut = tail is not None and _end(f) > tail
+        f.seek(-tail if cut else 0, os.SEEK_END if cut else os.SEEK_SET)
+        lines = f.read().splitlines(keepends=True)
+    return [row for x in lines[cut:] if (row := _parse(x)) is not None]
+
+
 def truncate(filename: pathlib.Path, step: int) -> None:
     """Cut rows after a step, and a torn end."""
     if not filename.exists():

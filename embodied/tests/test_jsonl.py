@@ -111,3 +111,12 @@ def test_truncate(tmp_path):
     assert [x['step'] for x in rows(path)] == [5, 10, 12]
     jsonl.truncate(path, 4)
     assert path.read_bytes() == b''
+
+
+def test_read_leaves_out_what_is_torn(tmp_path):
+    path = tmp_path / 'metrics.jsonl'
+    path.write_text('{"step": 1, "a": 1.0}\nnonsense\n{"step": 2, "a": null}\n{"step": 3, "a"')
+    assert jsonl.read(path) == [{'step': 1, 'a': 1.0}, {'step': 2, 'a': None}]
+    # The first line of a tail may be a part of one.
+    assert jsonl.read(path, tail=50) == [{'step': 2, 'a': None}]
+    assert jsonl.read(path, tail=10_000) == jsonl.read(path)
