@@ -10,6 +10,7 @@ __version__ = '0.1.0'
 # Public name to the module that it lives in, or to the module that it is.
 _NAMES = {
     'Agent': 'core.base',
+    'BatchEnv': 'core.base',
     'Checkpoint': 'core.checkpoint',
     'Driver': 'core.driver',
     'Env': 'core.base',

@@ -1,4 +1,4 @@
-"""The contracts of the runtime: Env, Agent, Stream and Wrapper.
+"""The contracts of the runtime: Env, BatchEnv, Agent, Stream and Wrapper.
 
 Everything that flows is a dict of NumPy arrays. An interface names what a part promises; the parts
 know each other by these names only. No JAX here.
@@ -32,6 +32,8 @@ class Env:
     An environment may also offer `save() -> data` and `load(data)` for its inner state.
     """
 
+    batched = False  # See BatchEnv.
+
     def __repr__(self):
         return f'{type(self).__name__}(obs_space={self.obs_space}, act_space={self.act_space})'
 
@@ -51,6 +53,21 @@ class Env:
 
     def close(self) -> None:
         """Free what the environment holds. May be called more than once."""
+
+
+class BatchEnv(Env):
+    """Environments that step together, `len(env)` of them, such as those that are compiled.
+
+    The spaces are those of a single environment, and every value of actions and observations has a
+    leading axis for the environments. Each begins a new episode where its `reset` is true, which is
+    after its `is_last`, or for all of them at once. What `step` returns may be written to by the
+    next step.
+    """
+
+    batched = True
+
+    def __len__(self):
+        raise NotImplementedError('Return the number of environments.')
 
 
 class Agent:

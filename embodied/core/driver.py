@@ -4,15 +4,13 @@ Observations come from the workers, are stacked to a batch for the policy, and l
 transition per environment: the observation together with the action chosen after seeing it.
 """
 
-import time
+import functools
 from collections.abc import Callable, Sequence
 
 import elements
 import numpy as np
 
-from . import supervisor, worker
-
-CLOSE_SECONDS = 5  # For all environments together.
+from . import envset, supervisor
 
 
 class Driver:
@@ -25,9 +23,10 @@ class Driver:
         driver.close()
 
     Arguments:
-        make_env_fns: one function without arguments per environment, each returning an Env.
+        make_env_fns: one function without arguments per environment, each returning an Env. Or a
+            single function that returns a BatchEnv, whose environments step together.
         parallel: environments in processes of their own (the functions travel by cloudpickle), or
-            in this one. The transitions are the same.
+            in this one. The transitions are the same. A BatchEnv is always in this process.
         kwargs: handed to the policy and the callbacks as they are.
 
     Raises EnvError where an environment cannot be made, or fails and may not be made anew. Of that
@@ -36,31 +35,28 @@ class Driver:
 
     def __init__(
         self,
-        make_env_fns: Sequence[Callable],
+        make_env_fns: Sequence[Callable] | Callable,
         parallel: bool = True,
         tolerance: supervisor.Tolerance | None = None,
         **kwargs,
     ):
-        if not make_env_fns:
-            raise ValueError('make_env_fns is empty; a driver needs at least one environment.')
-        self.length = len(make_env_fns)
+        tolerance = tolerance or supervisor.Tolerance()
         self.kwargs = kwargs
         self._callbacks = []
-        kind = worker.ProcessWorker if parallel else worker.LocalWorker
-        tolerance = tolerance or supervisor.Tolerance()
-        watched = tolerance.warn and not parallel
-        self._watchdog = supervisor.Watchdog(tolerance) if watched else None
-        self._workers = [
-            supervisor.Supervisor(kind, fn, i, tolerance, self._watchdog)
-            for i, fn in enumerate(make_env_fns)
-        ]
+        if callable(make_env_fns):
+            self._envs = envset.Together(make_env_fns, tolerance)
+        elif make_env_fns:
+            self._envs = envset.Separate(make_env_fns, parallel, tolerance)
+        else:
+            raise ValueError('make_env_fns is empty; a driver needs at least one environment.')
         try:
-            spaces = _collect([w.start() for w in self._workers])
-            _check_same(spaces)
+            self.obs_space, self.act_space = self._envs.start()
         except BaseException:
             self.close()
             raise
-        self.obs_space, self.act_space = spaces[0]
+        self.length = self._envs.length
+        self._shapes = {k: (self.length, *v.shape) for k, v in self.act_space.items()}
+        del self._shapes['reset']
         self.reset()
 
     def reset(self, init_policy: Callable | None = None) -> None:
@@ -80,21 +76,18 @@ class Driver:
         """
         if not self._whole:
             return None
-        states = _collect([w.save() for w in self._workers])
-        if any(x is None for x in states):
+        states = self._envs.save()
+        if states is None:
             return None
         carry = elements.tree.map(np.asarray, self._carry)
         return {'envs': states, 'acts': dict(self._acts), 'carry': carry}
 
     def load(self, data: dict | None) -> bool:
         """Go on from a state of `save`. False if it does not fit, then nothing has changed."""
-        if data is None or len(data['envs']) != self.length:
+        shapes = lambda acts: {k: v.shape for k, v in acts.items()}
+        if data is None or shapes(data['acts']) != shapes(self._acts):
             return False
-        if {k: v.shape for k, v in data['acts'].items()} != {
-            k: v.shape for k, v in self._acts.items()
-        }:
-            return False
-        _collect([w.load(x) for w, x in zip(self._workers, data['envs'], strict=True)])
+        self._envs.load(data['envs'])
         self._acts, self._carry = dict(data['acts']), data['carry']
         return True
 
@@ -103,13 +96,7 @@ class Driver:
 
         Processes that have not ended after five seconds are killed.
         """
-        if self._watchdog:
-            self._watchdog.close()
-        for w in self._workers:
-            w.close()
-        deadline = time.monotonic() + CLOSE_SECONDS
-        for w in self._workers:
-            w.join(max(0, deadline - time.monotonic()))
+        self._envs.close()
 
     def on_step(self, callback: Callable) -> None:
         """Call `callback(transition, index, **kwargs)` for each transition of each environment.
@@ -126,33 +113,30 @@ class Driver:
         outputs, all with a leading axis for the environments. Steps count single environments, and
         rounds are always whole, so a call can do up to `length - 1` steps more than asked for.
         """
-        step, episode, check = 0, 0, True
+        step, episode = 0, 0
         while step < steps or episode < episodes:
-            trans = self._round(policy, check)
+            trans = self._round(policy)
             step += self.length
-            episode += int(trans['is_last'].sum())
-            check = False
+            episode += np.count_nonzero(trans['is_last'])
             for i in range(self.length):
                 tran = {k: v[i] for k, v in trans.items()}
                 for callback in self._callbacks:
                     callback(tran, i, **self.kwargs)
 
-    def _round(self, policy, check):
+    def _round(self, policy):
         """One step of every environment. Returns the batch of transitions."""
         self._whole = False
-        acts = [{k: v[i] for k, v in self._acts.items()} for i in range(self.length)]
-        obs = _collect([w.step(act) for w, act in zip(self._workers, acts, strict=True)])
-        obs = {k: np.stack([single[k] for single in obs]) for k in self.obs_space}
+        obs = self._envs.step(self._acts)
         seen = {k: v for k, v in obs.items() if not k.startswith('log/')}
         self._carry, acts, outs = policy(self._carry, seen, **self.kwargs)
-        if check:
-            self._check_actions(acts)
         # Policies may hand out buffers that they use again.
         acts = {k: np.array(v) for k, v in acts.items()}
         outs = {k: np.array(v) for k, v in outs.items()}
+        if {k: v.shape for k, v in acts.items()} != self._shapes:
+            _explain(acts, self._shapes)
         _check_finite(acts)
         last = obs['is_last']
-        if last.any():
+        if np.count_nonzero(last):
             for value in acts.values():
                 value[last] = 0
         # Copies, as an environment in this process may write to what it is given.
@@ -160,48 +144,34 @@ class Driver:
         self._whole = True
         return {**obs, **acts, **outs}
 
-    def _check_actions(self, acts):
-        spaces = {k: v for k, v in self.act_space.items() if k != 'reset'}
-        for key in acts:
-            if key not in spaces:
-                raise ValueError(
-                    f'The policy returned the action {key!r}, which the environment does not '
-                    f'have. Its actions are {sorted(spaces)}.'
-                )
-        for key, space in spaces.items():
-            if key not in acts:
-                raise ValueError(
-                    f'The policy did not return the action {key!r}. It returned {sorted(acts)}.'
-                )
-            shape, want = np.shape(acts[key]), (self.length, *space.shape)
-            if shape != want:
-                raise ValueError(
-                    f'The policy returned the action {key!r} with shape {shape}; for '
-                    f'{self.length} environments and {space} it has to be {want}.'
-                )
+
+def makers(make_env: Callable, indices: Sequence[int]) -> Sequence[Callable] | Callable:
+    """What a driver takes to have the environments `make_env(index)`.
+
+    Where they step together, `make_env.batch(indices)` makes all of them at once.
+    """
+    if batch := getattr(make_env, 'batch', None):
+        return functools.partial(batch, list(indices))
+    return [functools.partial(make_env, i) for i in indices]
 
 
-def _collect(promises):
-    """Results of all promises. Waits for all even if one fails, so that none stays in a pipe."""
-    results, error = [], None
-    for promise in promises:
-        try:
-            results.append(promise())
-        except worker.EnvError as e:
-            error = error or e
-    if error:
-        raise error
-    return results
-
-
-def _check_same(spaces):
-    """All environments need the spaces of the first, or their values cannot be stacked."""
-    for i, other in enumerate(spaces):
-        if key := supervisor.differing(spaces[0], other):
-            ours, theirs = ({**obs, **act}.get(key) for obs, act in (spaces[0], other))
-            raise worker.EnvError(
-                f'Environment {i} differs from environment 0 in the space of {key!r}: '
-                f'{theirs} instead of {ours}'
+def _explain(acts, shapes):
+    """Say in which way actions are not those of the environments."""
+    for key in acts:
+        if key not in shapes:
+            raise ValueError(
+                f'The policy returned the action {key!r}, which the environment does not '
+                f'have. Its actions are {sorted(shapes)}.'
+            )
+    for key, want in shapes.items():
+        if key not in acts:
+            raise ValueError(
+                f'The policy did not return the action {key!r}. It returned {sorted(acts)}.'
+            )
+        if acts[key].shape != want:
+            raise ValueError(
+                f'The policy returned the action {key!r} with shape {acts[key].shape}; for '
+                f'{want[0]} environments it has to be {want}.'
             )
 
 

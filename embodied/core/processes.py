@@ -25,8 +25,11 @@ class ProcessError(RuntimeError):
     """A part of the run has failed for good; the first line of the message names it."""
 
 
-def popen(module: str, *args) -> tuple[subprocess.Popen, connection.Connection]:
-    """Start an interpreter that calls `main(fd, *args)` of a module; returns it and its pipe."""
+def popen(module: str, *args, fds=()) -> tuple[subprocess.Popen, connection.Connection]:
+    """Start an interpreter that calls `main(fd, *args)` of a module; returns it and its pipe.
+
+    File descriptors in `fds` are the same ones there.
+    """
     pipe, theirs = connection.Pipe()
     values = ', '.join(repr(x) for x in (theirs.fileno(), *args))
     code = f'import sys; sys.path[:] = {sys.path!r}; from {module} import main; main({values})'
@@ -34,7 +37,7 @@ def popen(module: str, *args) -> tuple[subprocess.Popen, connection.Connection]:
         process = subprocess.Popen(
             [sys.executable, '-c', code],
             stdin=subprocess.DEVNULL,
-            pass_fds=[theirs.fileno()],
+            pass_fds=[theirs.fileno(), *fds],
             process_group=0,  # Ctrl-C in a terminal reaches the parent only.
         )
     return process, pipe

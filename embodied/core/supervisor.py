@@ -66,6 +66,11 @@ class Supervisor:
         self._left = self._restarts = tolerance.restarts
         self._spaces = None
 
+    @property
+    def lead(self) -> tuple:
+        """Axes of values in front of those of their spaces."""
+        return self._worker.lead
+
     def start(self) -> worker.Promise:
         """Make the environment. Promises (obs_space, act_space)."""
         with self._watched():
@@ -120,6 +125,8 @@ class Supervisor:
 
     def _wait(self):
         """Wait until the worker has something to say, but not for ever."""
+        if self._worker.ready(0):
+            return
         warned, stopped = False, None
         while not self._worker.ready(self._pause()):
             now = time.monotonic()
@@ -168,11 +175,11 @@ class Supervisor:
         if key := differing(spaces, self.start()()):
             self._spaces = spaces
             raise self._worker.error(f'the space of {key!r} is another one than before')
-        acts = {k: np.zeros(s.shape, s.dtype) for k, s in spaces[1].items()}
-        promise = self._step({**acts, 'reset': np.bool_(True)})
+        action = self._worker.reset_action(spaces[1])
+        promise = self._step(action)
         self._wait()
         # Whatever the environment thinks: nothing of what follows belongs to what was before.
-        return {**promise(), 'is_first': np.bool_(True)}
+        return {**promise(), 'is_first': action['reset']}
 
     def _watched(self):
         return self._watchdog.watch(self._worker) if self._watchdog else UNWATCHED

@@ -1,7 +1,8 @@
 """Where environments live: in this process or in one of their own.
 
 A worker takes actions and answers with promises, so that all environments can be told to step
-before the first observation is waited for. No JAX here.
+before the first observation is waited for. Between processes, numbers and images go through shared
+memory; the pipe wakes up who waits, and carries what has no fixed size. No JAX here.
 """
 
 import contextlib
@@ -17,10 +18,12 @@ from collections.abc import Callable
 from multiprocessing import connection
 
 import cloudpickle
+import numpy as np
 
-from . import processes, wrappers
+from . import memory, processes, wrappers
 
 Promise = Callable[[], object]  # Waits for the result, or raises EnvError. To be called once.
+IN_MEMORY = b''  # The message that an action, or an observation, is in the shared memory.
 
 
 class EnvError(processes.ProcessError):
@@ -35,10 +38,14 @@ class EnvError(processes.ProcessError):
 class Worker:
     """An environment at a distance. What it answers fits its spaces, else it is an EnvError.
 
+    An observation may be overwritten by the next step.
+
     make_env   makes the environment
     index      of the environment, and `task` its name, for messages
     steps      that it has taken, those of one that it replaces included
     """
+
+    lead = ()  # Axes that values have in front of those of their spaces.
 
     def __init__(self, make_env: Callable, index: int, task: str = '', steps: int = 0):
         self.name = f'Environment {index} ({task})' if task else f'Environment {index}'
@@ -46,6 +53,11 @@ class Worker:
         self.since = time.monotonic()  # When it was given what it works on.
         self._make_env = make_env
         self._made = False
+
+    def reset_action(self, act_space: dict) -> dict:
+        """The action that begins a new episode."""
+        acts = {k: np.zeros((*self.lead, *v.shape), v.dtype) for k, v in act_space.items()}
+        return {**acts, 'reset': np.ones(self.lead, bool)[()]}
 
     def error(self, cause: str, kind: type = EnvError, text: str = '') -> EnvError:
         """An error that names environment and step, with the text of a traceback behind it."""
@@ -107,6 +119,19 @@ class LocalWorker(Worker):
         """Nothing to wait for: `close` has done it all."""
 
 
+class BatchWorker(LocalWorker):
+    """A batch of environments in this process; values have a leading axis for them."""
+
+    def __init__(self, *args):
+        super().__init__(*args)
+        self.name = self.name.replace('Environment 0', 'The batch of environments')
+
+    def start(self):
+        promise = super().start()
+        self.lead = (len(self._env),)
+        return promise
+
+
 class ProcessWorker(Worker):
     """An environment in a process of its own, with one message each way per step.
 
@@ -119,13 +144,18 @@ class ProcessWorker(Worker):
         self._process = None
         self._pipe = None
         self._poll = select.poll()
+        self._memory = None
+        self._act, self._obs = {}, {}
 
     def start(self) -> Promise:
         """Start the process and make the environment. Promises (obs_space, act_space)."""
         # The system ties a child to the life of the thread that made it, so only the main thread,
         # which lives as long as the process, may ask for that.
         tied = threading.current_thread() is threading.main_thread()
-        self._process, self._pipe = processes.popen(__name__, tied)
+        self._memory = memory.create()
+        self._process, self._pipe = processes.popen(
+            __name__, tied, self._memory, fds=[self._memory]
+        )
         self._poll.register(self._pipe, select.POLLIN)
         self._send(cloudpickle.dumps(self._make_env))
         return self._spaces
@@ -133,7 +163,13 @@ class ProcessWorker(Worker):
     def step(self, action: dict) -> Promise:
         """Send an action. Promises the observation."""
         self.steps += 1
-        return self._ask('step', action)
+        for key, array in self._act.items():
+            array[...] = action[key]
+        if len(self._act) == len(action):
+            self._send(IN_MEMORY)
+        else:
+            self._ask('step', {k: v for k, v in action.items() if k not in self._act})
+        return self._observe
 
     def save(self) -> Promise:
         """Promises the state of the environment, None if it cannot be saved."""
@@ -151,6 +187,10 @@ class ProcessWorker(Worker):
         """Tell the process to close its environment and end. May be called more than once."""
         if self._pipe is not None:
             self._pipe.close()
+        if self._memory is not None:
+            os.close(self._memory)
+            self._memory = None
+        self._act, self._obs = {}, {}  # The memory goes when nobody holds its arrays.
 
     def join(self, timeout: float) -> None:
         """Wait for the process to end; after `timeout` seconds it is killed."""
@@ -176,13 +216,20 @@ class ProcessWorker(Worker):
     def _spaces(self):
         spaces = self._receive()
         self._made = True
+        fd, self._memory = self._memory, None
+        self._obs, self._act = memory.attach(fd, *spaces)
         return spaces
+
+    def _observe(self):
+        return {**self._obs, **self._receive()}
 
     def _receive(self):
         try:
             message = self._pipe.recv_bytes()
         except (EOFError, OSError):
             raise self.error(f'its process {self._fate()}') from None
+        if message == IN_MEMORY:
+            return {}
         failure, result = pickle.loads(message)
         if failure:
             cause, text = failure
@@ -202,53 +249,77 @@ def save(env):
     return env.save() if hasattr(env, 'save') and hasattr(env, 'load') else None
 
 
-def main(fd: int, tied: bool) -> None:
-    """Life of a worker process on the pipe with file descriptor `fd`."""
+def main(fd: int, tied: bool, shared: int) -> None:
+    """Life of a worker process on the pipe with file descriptor `fd`, with memory at `shared`."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # The parent decides when to stop.
-    os.set_inheritable(fd, False)  # Programs that an environment starts shall not hold the leash.
+    for x in (fd, shared):  # Programs that an environment starts shall not hold the leash.
+        os.set_inheritable(x, False)
     if tied:
         processes.die_with_parent()
     with connection.Connection(fd) as pipe:
-        _serve(pipe)
+        server = _Server(shared)
+        try:
+            while _answer(pipe, server):
+                pass
+        finally:
+            server.close()
 
 
-def _serve(pipe):
-    env = None
+class _Server:
+    """What a worker process does with the messages that it gets."""
 
-    def make(message):
-        nonlocal env
-        env = cloudpickle.loads(message)()
-        env = wrappers.check(env)
-        return env.obs_space, env.act_space
+    def __init__(self, shared):
+        self._shared = shared
+        self._env = None
 
-    def call(message):
+    def __call__(self, message):
+        """The message that answers a message."""
+        if self._env is None:
+            self._env = wrappers.check(cloudpickle.loads(message)())
+            spaces = self._env.obs_space, self._env.act_space
+            self._obs, self._act = memory.attach(self._shared, *spaces)
+            return _dumps(spaces)
+        if message == IN_MEMORY:
+            return self._step({})
         name, *args = pickle.loads(message)
-        return save(env) if name == 'save' else getattr(env, name)(*args)
+        if name == 'step':
+            return self._step(*args)
+        return _dumps(save(self._env) if name == 'save' else getattr(self._env, name)(*args))
 
-    try:
-        ok = _answer(pipe, make)
-        while ok:
-            ok = _answer(pipe, call)
-    finally:
-        if env is not None:
-            env.close()
+    def close(self):
+        if self._env is not None:
+            self._env.close()
+
+    def _step(self, others):
+        # Copies, as an environment may keep what it is given.
+        act = {k: v.copy() if v.ndim else v[()] for k, v in self._act.items()}
+        obs = self._env.step({**act, **others})
+        for key, array in self._obs.items():
+            array[...] = obs[key]
+        if len(self._obs) == len(obs):
+            return IN_MEMORY
+        return _dumps({k: v for k, v in obs.items() if k not in self._obs})
 
 
-def _answer(pipe, fn):
-    """Answer one message by (failure, result). Returns whether to go on."""
+def _answer(pipe, server):
+    """Answer one message. Returns whether to go on."""
     try:
         message = pipe.recv_bytes()
     except (EOFError, OSError):
         return False
     try:
-        reply, ok = pickle.dumps((None, fn(message)), pickle.HIGHEST_PROTOCOL), True
+        reply, ok = server(message), True
     except BaseException as e:  # Also sys.exit() in an environment is a failure with a cause.
-        reply, ok = pickle.dumps((_failure(e), None)), False
+        reply, ok = pickle.dumps((_failure(e), None), pickle.HIGHEST_PROTOCOL), False
     try:
         pipe.send_bytes(reply)
     except OSError:
         return False
     return ok
+
+
+def _dumps(result):
+    return pickle.dumps((None, result), pickle.HIGHEST_PROTOCOL)
 
 
 def _failure(error):

@@ -7,7 +7,7 @@ import elements
 import numpy as np
 import pytest
 
-from embodied.core import driver, worker
+from embodied.core import driver, envset, worker
 from embodied.tests import contracts, fakes
 
 
@@ -244,7 +244,7 @@ def test_close_does_not_wait_for_each_that_hangs(monkeypatch):
         def close(self):
             signal.pause()
 
-    monkeypatch.setattr(driver, 'CLOSE_SECONDS', 0)
+    monkeypatch.setattr(envset, 'CLOSE_SECONDS', 0)
     drv = driver.Driver([Hanging, Hanging])
     pids = []
     drv.on_step(lambda tran, i: pids.append(int(tran['log/pid'])))

@@ -16,7 +16,7 @@ import elements
 import numpy as np
 import pytest
 
-from embodied.core import driver, episodes, supervisor, worker
+from embodied.core import driver, envset, episodes, supervisor, worker
 from embodied.tests import fakes
 
 
@@ -267,7 +267,7 @@ def test_slow_one_of_this_process_is_reported(tmp_path):
 
 def test_hanging_one_does_not_hold_up_the_end(tmp_path, monkeypatch):
     monkeypatch.setattr(supervisor, 'STOP_SECONDS', 0)
-    monkeypatch.setattr(driver, 'CLOSE_SECONDS', 0)
+    monkeypatch.setattr(envset, 'CLOSE_SECONDS', 0)
     monkeypatch.setattr(supervisor, 'LOOK_SECONDS', 0.05)
     stage = Stage(tmp_path, [lambda obs: signal.pause()], True)
 

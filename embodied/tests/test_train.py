@@ -15,7 +15,7 @@ import scope
 
 import embodied
 from embodied import build
-from embodied.core import checkpoint, driver, selectors, supervisor, worker
+from embodied.core import checkpoint, envset, selectors, supervisor, worker
 from embodied.run.evaluate import EVAL_INDEX
 from embodied.tests import fakes, runs
 
@@ -467,7 +467,7 @@ def test_environment_that_fails_is_made_anew(tmp_path, capsys, parallel):
 def test_environment_that_hangs_does_not_hold_up_the_end(tmp_path, monkeypatch):
     monkeypatch.setattr(supervisor, 'LOOK_SECONDS', 0.05)
     monkeypatch.setattr(supervisor, 'STOP_SECONDS', 0)
-    monkeypatch.setattr(driver, 'CLOSE_SECONDS', 0)
+    monkeypatch.setattr(envset, 'CLOSE_SECONDS', 0)
     parts = runs.Parts(tmp_path, parallel_envs=True)
     parts.make_env = lambda index: fakes.Failing(signal.pause, at=5)
 

@@ -4,6 +4,7 @@ import signal
 import subprocess
 import sys
 
+import elements
 import numpy as np
 import pytest
 
@@ -70,6 +71,58 @@ def test_functions_and_classes_of_a_test_travel(start):
     assert start(lambda: Scaled()).step(ACTION)()['count'] == 7
 
 
+def test_values_go_through_memory_and_those_without_a_size_through_the_pipe(start):
+    class Talking(fakes.Count):
+        @property
+        def obs_space(self):
+            return {**super().obs_space, 'log/text': elements.Space(str)}
+
+        @property
+        def act_space(self):
+            return {**super().act_space, 'say': elements.Space(str)}
+
+        def step(self, action):
+            text = np.array(f'{action["say"]} {self.count}')
+            return {**super().step(action), 'log/text': text}
+
+    one = start(Talking)
+    obs = one.step({**ACTION, 'say': np.array('hello')})()
+    assert obs['log/text'] == 'hello 0' and obs['seen_act'] == 3
+    image = obs['image']
+    assert image.shape == (4, 6, 3) and (image == 1).all()
+    one.step({**ACTION, 'say': np.array('again')})()
+    assert (image == 2).all()  # It is the same memory.
+
+
+def test_an_environment_may_keep_its_actions(start):
+    class Keeping(fakes.Count):
+        first = None
+
+        def step(self, action):
+            self.first = action if self.first is None else self.first
+            obs = super().step(action)
+            return {**obs, 'seen_act': self.first['act'], 'seen_move': self.first['move']}
+
+    one = start(Keeping)
+    one.step(ACTION)()
+    obs = one.step({**ACTION, 'act': np.int32(5), 'move': np.ones(2, np.float32)})()
+    assert obs['seen_act'] == 3 and (obs['seen_move'] == 0).all()
+
+
+@pytest.mark.skipif(not os.path.exists('/dev/shm'), reason='memory has no files here')
+def test_memory_leaves_nothing_behind(start):
+    before = set(os.listdir('/dev/shm'))
+    descriptors = len(os.listdir('/proc/self/fd'))
+    one = start(fakes.Spy)
+    pid = int(one.step(ACTION)()['log/pid'])
+    os.kill(pid, signal.SIGKILL)
+    assert wait_for_end(pid)
+    one.close()
+    one.join(5)
+    assert set(os.listdir('/dev/shm')) == before
+    assert len(os.listdir('/proc/self/fd')) == descriptors
+
+
 @pytest.mark.parametrize(
     'how, cause',
     [
@@ -91,8 +144,12 @@ def test_death_and_errors_are_told(start, how, cause):
 
 def test_observation_that_cannot_travel_is_an_error(start):
     class Odd(fakes.Count):
+        @property
+        def obs_space(self):
+            return {**super().obs_space, 'log/fn': elements.Space(object)}
+
         def step(self, action):
-            return {'fn': lambda: None}
+            return {**super().step(action), 'log/fn': np.array(lambda: None, object)}
 
     with pytest.raises(worker.EnvError, match='pickle'):
         start(Odd).step(ACTION)()

@@ -31,13 +31,17 @@ def wrap(env):
     Dimensions without finite bounds are neither rescaled nor clipped.
     """
     for key, space in env.act_space.items():
-        if not space.discrete:
+        if not (space.discrete or _normalized(space)):
             env = NormalizeAction(env, key)
     env = CheckSpaces(UnifyDtypes(env))
     for key, space in env.act_space.items():
         if not space.discrete:
             env = ClipAction(env, key, space.low, space.high)
     return env
+
+
+def _normalized(space):
+    return (space.low == -1).all() and (space.high == 1).all()
 
 
 def check(env):

@@ -19,7 +19,8 @@ class ClipAction(base.Wrapper):
         self._high = high
 
     def step(self, action):
-        clipped = np.clip(action[self._key], self._low, self._high)
+        # In two steps, as np.clip takes twice as long where there is little to clip.
+        clipped = np.minimum(np.maximum(action[self._key], self._low), self._high)
         return self.env.step({**action, self._key: clipped})
 
 
@@ -50,8 +51,9 @@ class NormalizeAction(base.Wrapper):
         share = (value + 1) / 2
         # In this form -1 and 1 hit the bounds exactly, and wide bounds do not overflow.
         scaled = self._low * (1 - share) + self._high * share
-        value = np.where(self._mask, scaled, value).astype(self._space.dtype)
-        return self.env.step({**action, self._key: value})
+        if not self._mask.all():
+            scaled = np.where(self._mask, scaled, value)
+        return self.env.step({**action, self._key: scaled.astype(self._space.dtype)})
 
 
 class DiscretizeAction(base.Wrapper):

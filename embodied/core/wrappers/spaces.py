@@ -1,6 +1,7 @@
 """Wrappers for types and values: few dtypes inside of the program, and none that is wrong."""
 
 import functools
+import math
 
 import elements
 import numpy as np
@@ -19,6 +20,7 @@ class UnifyDtypes(base.Wrapper):
     def __init__(self, env):
         super().__init__(env)
         self._act_dtypes = {k: v.dtype for k, v in env.act_space.items()}
+        self._obs_dtypes = {k: v.dtype for k, v in self.obs_space.items()}
 
     @functools.cached_property
     def obs_space(self):
@@ -33,8 +35,8 @@ class UnifyDtypes(base.Wrapper):
         obs = self.env.step(action)
         if not isinstance(obs, dict):
             return obs
-        spaces = self.obs_space
-        return {k: _convert(v, spaces[k].dtype) if k in spaces else v for k, v in obs.items()}
+        dtypes = self._obs_dtypes
+        return {k: _convert(v, dtypes[k]) if k in dtypes else v for k, v in obs.items()}
 
 
 class CheckObs(base.Wrapper):
@@ -51,7 +53,8 @@ class CheckObs(base.Wrapper):
         both = sorted(env.obs_space.keys() & env.act_space.keys())
         if both:
             raise ValueError(f'Keys are both observation and action, rename one of each: {both}')
-        self._obs_checks = {k: _make_check(v) for k, v in env.obs_space.items()}
+        self._lead = (len(env),) if getattr(env, 'batched', False) else ()
+        self._obs_checks = {k: _make_check(v, self._lead) for k, v in env.obs_space.items()}
 
     def step(self, action):
         obs = self.env.step(action)
@@ -59,7 +62,8 @@ class CheckObs(base.Wrapper):
             raise ValueError(f'The observation is {obs!r} instead of a dict.')
         _check_keys('observation', obs, self._obs_checks)
         _check_values('Observation', obs, self._obs_checks)
-        if obs['is_terminal'] and not obs['is_last']:
+        end = obs['is_terminal'] > obs['is_last']
+        if end.any() if self._lead else end:
             raise ValueError("Observation 'is_terminal' is true while 'is_last' is false.")
         return obs
 
@@ -70,11 +74,12 @@ class CheckSpaces(CheckObs):
     def __init__(self, env):
         super().__init__(env)
         _require(env, 'act_space', ('reset',))
-        self._act_checks = {k: _make_check(v) for k, v in env.act_space.items()}
+        self._act_checks = {k: _make_check(v, self._lead) for k, v in env.act_space.items()}
 
     def step(self, action):
         _check_keys('action', action, self._act_checks)
-        if not action['reset']:
+        reset = action['reset']
+        if not (np.all(reset) if self._lead else reset):
             _check_values('Action', action, self._act_checks)
         return super().step(action)
 
@@ -92,6 +97,8 @@ def _unify(space):
 
 
 def _convert(value, dtype):
+    if getattr(value, 'dtype', None) == dtype:
+        return value
     array = np.asarray(value)
     if array.dtype == dtype or array.dtype.kind not in 'biuf':
         return array
@@ -123,46 +130,63 @@ def _check_keys(name, values, checks):
 
 def _check_values(name, values, checks):
     for key, (space, find) in checks.items():
-        value = np.asarray(values[key])
-        problem = find(value)
-        if problem:
+        if problem := find(np.asarray(values[key])):
             raise ValueError(f'{name} {key!r} {problem}; its space is {space.dtype} {space.shape}.')
 
 
-def _make_check(space):
-    """The space and a function that names what is wrong with a value, or returns None."""
-    if space.dtype.kind not in 'biuf':
-        return space, lambda value: _check_kind(value, space)
-    floating = space.dtype.kind == 'f'
-    low, high, strict = space.low, space.high, np.zeros((), bool)
-    if space.dtype.kind in 'iu':
-        limits = np.iinfo(space.dtype)
-        strict = space.high != limits.max
-        bounded = (low != limits.min).any() or strict.any()
-    else:
-        if floating:
-            low, high = low.astype(space.dtype), high.astype(space.dtype)
-        bounded = floating and (np.isfinite(low).any() or np.isfinite(high).any())
+def _make_check(space, lead):
+    """The space and a function that names what is wrong with a value, or returns None.
+
+    `lead` are the axes that values have in front of those of the space.
+    """
+    dtype, shape = np.dtype(space.dtype), (*lead, *space.shape)
+    if dtype.kind not in 'biuf':
+        return space, lambda value: _check_kind(value, dtype, shape)
+    low, high = space.low, space.high
+    if dtype.kind == 'f':
+        low, high = low.astype(dtype), high.astype(dtype)
+    top = high - (high != np.iinfo(dtype).max) if dtype.kind in 'iu' else high
+    fits = _make_test(dtype, shape, low, top)
 
     def find(value):
-        if value.dtype != space.dtype or value.shape != space.shape:
+        if value.dtype != dtype or value.shape != shape:
             return f'has dtype {value.dtype} and shape {value.shape}'
-        if floating and not np.isfinite(value).all():
+        if fits(value):
+            return None
+        if dtype.kind == 'f' and not np.isfinite(value).all():
             return f'holds {"NaN" if np.isnan(value).any() else "infinity"}'
-        if bounded:
-            bad = (value < low) | (value > high) | (strict & (value == high))
-            if bad.any():
-                return _describe(value, low, high, bad)
+        return _describe(value, low, high, (value < low) | (value > top))
 
     return space, find
 
 
-def _check_kind(value, space):
-    if value.dtype.kind != space.dtype.kind or value.shape != space.shape:
+def _make_test(dtype, shape, low, top):
+    """Whether a value is finite and in its bounds, by the least work that tells."""
+    if dtype.kind == 'b':
+        return lambda value: True
+    floating = dtype.kind == 'f'
+    bounded = np.isfinite(low) & np.isfinite(top) if floating else np.ones_like(low, bool)
+    if not floating and (low == np.iinfo(dtype).min).all() and (top == np.iinfo(dtype).max).all():
+        return lambda value: True
+    if shape == ():
+        low, top = low.item(), top.item()
+        if bounded:
+            return lambda value: low <= value.item() <= top  # Not so for NaN.
+        return lambda value: low <= value.item() <= top and math.isfinite(value)
+    if bounded.all():
+        return lambda value: ((value >= low) & (value <= top)).all()
+    if floating and np.isinf(low).all() and np.isinf(top).all():
+        return lambda value: np.isfinite(value).all()
+    return lambda value: (np.isfinite(value) & (value >= low) & (value <= top)).all()
+
+
+def _check_kind(value, dtype, shape):
+    if value.dtype.kind != dtype.kind or value.shape != shape:
         return f'has dtype {value.dtype} and shape {value.shape}'
 
 
 def _describe(value, low, high, bad):
+    low, high = np.broadcast_to(low, value.shape), np.broadcast_to(high, value.shape)
     index = tuple(int(x) for x in np.argwhere(bad)[0])
     where = f' at {list(index)}' if index else ''
     until = 'below ' if value.dtype.kind in 'iu' else ''
