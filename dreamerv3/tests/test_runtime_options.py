@@ -237,10 +237,6 @@ CASES = {
     'logger.filter': Case([outputs], 'loss'),
     'logger.timer': Case([arguments, run], False),
     'logger.fps': Case([outputs], 30),
-    'env.crafter.size': Case([env_options], (32, 32), {'task': 'crafter_reward'}),
-    'env.crafter.logs': Case([env_options], True, {'task': 'crafter_reward'}),
-    'env.gym.size': Case([env_options], (32, 32), {'task': 'gym_CartPole-v1'}),
-    'env.gym.render': Case([env_options], True, {'task': 'gym_CartPole-v1'}),
     'env.dummy.size': Case([env_options, environment], (32, 32)),
     'env.dummy.length': Case([env_options], 50),
     'replay.size': Case([replay], 5000),
@@ -297,6 +293,41 @@ CASES = {
     'jax.nonfinite': Case([compiled_agent], 'stop'),
     'jax.cache': Case([compiled_agent], 'off'),
     'jax.profile': Case([compiled_agent], 3),
+}
+ATARI = {
+    'size': (32, 32),
+    'repeat': 3,
+    'sticky': [False, True],
+    'gray': [False, True],
+    'actions': ['needed', 'all'],
+    'lives': 'reset',
+    'noops': 3,
+    'autostart': True,
+    'pooling': 3,
+    'aggregate': 'mean',
+    'resize': 'area',
+    'clip_reward': True,
+    'length': 9,
+}
+# Other values of the options of suites; that these have an effect is tested beside each suite.
+SUITES = {
+    'atari': {k: v[0] if isinstance(v, list) else v for k, v in ATARI.items()},
+    'atari100k': {k: v[1] if isinstance(v, list) else v for k, v in ATARI.items()},
+    'crafter': {'size': (32, 32), 'logs': True},
+    'dmc': {
+        'size': (32, 32),
+        'repeat': 2,
+        'proprio': False,
+        'image': False,
+        'camera': 1,
+        'fast': True,
+    },
+    'gym': {'size': (32, 32), 'render': True},
+}
+CASES |= {
+    f'env.{suite}.{key}': Case([env_options], value, {'task': f'{suite}_task'})
+    for suite, options in SUITES.items()
+    for key, value in options.items()
 }
 # Keys that need a checkpoint, see test_checkpoint_to_begin_with.
 BEGINNING = {'run.from_checkpoint', 'run.from_checkpoint_regex'}

@@ -21,21 +21,38 @@ class Suite(NamedTuple):
     text: str
     package: str = ''
     install: str = ''
+    images: bool = False  # Whether all tasks show images, of height and width `env.SUITE.size`.
+
+
+def _extra(entry, text, package, extra, images=False):
+    hint = f"pip install 'dreamerv3-embodied[{extra}]'"
+    return Suite(f'embodied.envs.{entry}', text, package, hint, images)
 
 
 suites = {
-    'dummy': Suite('embodied.envs.dummy:Dummy', 'all kinds of spaces: disc, cont, hybrid'),
-    'gym': Suite(
-        'embodied.envs.from_gym:make',
-        'gymnasium ids, as in CartPole-v1 or minigrid:MiniGrid-Empty-5x5-v0',
-        package='gymnasium',
-        install="pip install 'dreamerv3-embodied[gym]'",
+    'dummy': Suite(
+        'embodied.envs.dummy:Dummy', 'all kinds of spaces: disc, cont, hybrid', images=True
     ),
-    'crafter': Suite(
-        'embodied.envs.crafter:Crafter',
+    'gym': _extra(
+        'from_gym:make',
+        'gymnasium ids, as in CartPole-v1 or minigrid:MiniGrid-Empty-5x5-v0',
+        'gymnasium',
+        'gym',
+    ),
+    'crafter': _extra(
+        'crafter:Crafter',
         'survival in two dimensions: reward, noreward',
-        package='crafter',
-        install="pip install 'dreamerv3-embodied[crafter]'",
+        'crafter',
+        'crafter',
+        True,
+    ),
+    'atari': _extra('atari:Atari', '108 games, as in pong', 'ale_py', 'atari', True),
+    'atari100k': _extra('atari:Atari', '108 games, as in pong', 'ale_py', 'atari', True),
+    'dmc': _extra(
+        'dmc:DMC',
+        'continuous control, as in walker_walk, manip_reach_site or locom_rodent_run_gaps',
+        'dm_control',
+        'dmc',
     ),
 }
 

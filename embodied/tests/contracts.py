@@ -1,6 +1,10 @@
 """What every implementation of a contract has to pass. A new one joins by a line in its test."""
 
+import gc
 import json
+import os
+import pathlib
+import threading
 
 import numpy as np
 
@@ -79,3 +83,36 @@ def _check_state(env, agent):
     env.load(state)
     for want, action in zip(first, actions, strict=True):
         assert_same(want, env.step(action))
+
+
+def check_seed(make, steps=20):
+    """Of `make(seed)`: the same seed and actions give the same episodes, another one does not."""
+    one, two, other = (_rollout(make(seed), steps) for seed in (1, 1, 2))
+    for a, b in zip(one, two, strict=True):
+        assert_same(a, b)
+    assert any((a[k] != b[k]).any() for a, b in zip(one, other, strict=True) for k in a)
+
+
+def check_close(make):
+    """An environment of `make(seed)` leaves no thread, process or open file behind."""
+    _rollout(make(0), 3)  # What is kept for all environments to come.
+    before = _open()
+    _rollout(make(0), 3)
+    assert _open() == before
+
+
+def _rollout(env, steps):
+    """Observations of random actions in episodes one after another; closes the environment."""
+    agent = random.RandomAgent(env.obs_space, env.act_space, seed=0)
+    obs = [env.step(act(agent, reset=True))]
+    for _ in range(steps - 1):
+        obs.append(env.step(act(agent, obs[-1]['is_last'])))
+    obs = [{k: np.array(v) for k, v in x.items()} for x in obs]
+    env.close()
+    return obs
+
+
+def _open():
+    gc.collect()
+    children = pathlib.Path(f'/proc/self/task/{os.getpid()}/children').read_text().split()
+    return threading.active_count(), len(os.listdir('/proc/self/fd')), len(children)
