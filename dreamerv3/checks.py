@@ -2,9 +2,13 @@
 
 import re
 
+from embodied.envs import registry
+
 NETWORKS = re.compile(r'agent\.((dyn|enc|dec)\.\w+|(rew|con)head|policy|value)')
 # Options of networks that matter at the start, or to losses and actions only.
 FREE = ('outscale', 'winit', 'unimix', 'free_nats', 'minstd', 'maxstd')
+# Sides of an image after the last convolution of the encoder.
+SMALLEST, LARGEST = 3, 16
 
 
 def structural(key: str, old, new) -> bool:
@@ -24,6 +28,7 @@ def check(config) -> None:
     agent = config.agent
     dynamics(agent.dyn.rssm)
     imagination(config)
+    images(config)
     statistics(agent)
     if agent.opt.schedule != 'const' and agent.opt.anneal <= agent.opt.warmup:
         raise ValueError(
@@ -43,6 +48,43 @@ def dynamics(rssm):
             f'agent.dyn.rssm.deter: got {rssm.deter}, allowed are multiples of '
             f'agent.dyn.rssm.blocks {rssm.blocks}'
         )
+
+
+def images(config):
+    """Sizes of images and of the networks for them, where all tasks of the suite have some.
+
+    Elsewhere the agent is told by its spaces.
+    """
+    name = config.task.partition('_')[0]
+    if config.random_agent or not registry.suites[name].images:
+        return
+    size, agent = config.env[name].size, config.agent
+    for key in ('enc', 'dec'):
+        mults, outer = agent[key].simple.mults, agent[key].simple.outer
+        stages = len(mults) - outer
+        if not all(divisible(x, stages) for x in size):
+            raise ValueError(
+                f'env.{name}.size: got {list(size)}, allowed are {sides(stages)} for '
+                f'agent.{key}.simple.mults {list(mults)}'
+            )
+    dec, deter = agent.dec.simple, agent.dyn.rssm.deter
+    width = dec.depth * dec.mults[-1]
+    if deter % dec.bspace or width % dec.bspace:
+        raise ValueError(
+            f'agent.dec.simple.bspace: got {dec.bspace}, allowed are divisors of both '
+            f'agent.dyn.rssm.deter {deter} and {width}, agent.dec.simple.depth * the last of mults'
+        )
+
+
+def divisible(side, stages):
+    """Whether a side of an image can be halved so many times."""
+    return side % 2**stages == 0 and SMALLEST <= side // 2**stages <= LARGEST
+
+
+def sides(stages):
+    """The sides that can be, in words."""
+    factor = 2**stages
+    return f'multiples of {factor} from {SMALLEST * factor} to {LARGEST * factor}'
 
 
 def imagination(config):

@@ -5,6 +5,8 @@ import ninjax as nj
 
 from embodied.jax import layers, ops
 
+from . import checks
+
 
 def split_spaces(obs_space):
     """Vector keys (rank <= 2) and image keys (rank 3) of an observation space, in its order."""
@@ -26,13 +28,13 @@ def resolution(images, stages):
     sizes = {k: s.shape[:2] for k, s in images.items()}
     if len(set(sizes.values())) > 1:
         raise ValueError(f'All images must have the same height and width, got {sizes}.')
-    (height, width), factor = next(iter(sizes.values())), 2**stages
-    small = height // factor, width // factor
-    if height % factor or width % factor or not all(3 <= x <= 16 for x in small):
+    height, width = next(iter(sizes.values()))
+    if not (checks.divisible(height, stages) and checks.divisible(width, stages)):
         raise ValueError(
-            f'Images {", ".join(images)} are {height}x{width}; with {stages} halvings both sides '
-            f'must be divisible by {factor} and between {3 * factor} and {16 * factor}.'
+            f'Images {", ".join(images)} are {height}x{width}; with {stages} halvings (mults) '
+            f'allowed are {checks.sides(stages)}, as of env.SUITE.size.'
         )
+    small = height // 2**stages, width // 2**stages
     return small, sum(s.shape[-1] for s in images.values())
 
 

@@ -1,6 +1,7 @@
 """What must hold between options, whatever the agent: told in one line before anything starts."""
 
 import math
+import os
 import pathlib
 import re
 
@@ -14,6 +15,8 @@ RESUMED = {
     'replay_context|consec_train|batch_length': 'windows and batches are made anew of the replay',
     'batch_size|consec_report|report_length': 'batches are drawn anew from the replay',
 }
+# Scripts of roles without the agent, whose logdir another one has made.
+GUESTS = ('parallel_replay', 'parallel_logger', 'parallel_env', 'parallel_envs')
 # Roles at whose addresses a script listens, and those that it calls.
 LISTENS = {
     'parallel': ('actor', 'replay', 'logger'),
@@ -30,13 +33,14 @@ CALLS = {
 
 def check(config) -> None:
     """ValueError that names key, value and remedy for the first thing that cannot work."""
-    starting_point(config)
     image_sizes(config)
     logger(config)
     replay(config)
-    devices(config)
     roles(config)
-    hardware.check(config.jax.platform)
+    if config.script not in GUESTS:
+        devices(config)
+        cache(config.jax.cache)
+        starting_point(config)
 
 
 def structural(key: str, old, new) -> bool:
@@ -69,12 +73,12 @@ def starting_point(config):
         raise ValueError(
             "run.from_checkpoint: got '', allowed for eval_only is a logdir or a checkpoint in it"
         )
-    own = checkpoint.Checkpoint(pathlib.Path(config.logdir).expanduser() / 'ckpt')
+    own = checkpoint.Checkpoint(pathlib.Path(config.logdir) / 'ckpt')
     # A run that goes on from its own checkpoint needs no other.
     if path and (evaluating or not own.exists()):
         try:
             checkpoint.check(path, 'agent')
-        except ValueError as e:
+        except (ValueError, OSError, RuntimeError) as e:
             raise ValueError(
                 f'run.from_checkpoint: got {path!r}, allowed is a logdir or a checkpoint in it: {e}'
             ) from None
@@ -87,6 +91,9 @@ def image_sizes(config):
 
 
 def logger(config):
+    outputs = config.logger.outputs
+    if len(set(outputs)) != len(outputs):
+        raise ValueError(f'logger.outputs: got {list(outputs)}, allowed is each once')
     try:
         re.compile(config.logger.filter)
     except re.error as e:
@@ -101,6 +108,11 @@ def replay(config):
         raise ValueError(
             f'replay.eval_size: got {config.replay.eval_size}, allowed is at least '
             f'{length + config.replay_context}: consec_train * batch_length + replay_context'
+        )
+    if config.replay_context > config.batch_length:
+        raise ValueError(
+            f'replay_context: got {config.replay_context}, allowed is at most batch_length '
+            f'{config.batch_length}'
         )
     needed = config.batch_size * (length + config.replay_context)
     if config.replay.size < needed:
@@ -120,7 +132,11 @@ def replay(config):
 
 
 def devices(config):
-    mocked = config.jax.mock_devices
+    hardware.check(config.jax.platform)
+    mocked, platform = config.jax.mock_devices, hardware.kind(config.jax.platform)
+    if mocked and platform != 'cpu':
+        raise ValueError(f'jax.mock_devices: got {mocked}, allowed with --jax.platform cpu')
+    amount = mocked or hardware.count(platform)
     for name, key, size in (
         ('train_devices', 'batch_size', config.batch_size),
         ('policy_devices', 'run.envs', config.run.envs),
@@ -128,27 +144,51 @@ def devices(config):
         ids = config.jax[name]
         if len(set(ids)) != len(ids):
             raise ValueError(f'jax.{name}: got {list(ids)}, allowed is each device once')
-        if mocked and max(ids) >= mocked:
+        if amount and max(ids) >= amount:
             raise ValueError(
-                f'jax.{name}: got {list(ids)}, allowed is 0 to {mocked - 1} (jax.mock_devices)'
+                f'jax.{name}: got {list(ids)}, allowed is 0 to {amount - 1}, the devices of '
+                f'{platform}' + (' as of jax.mock_devices' if mocked else '')
             )
         if size % len(ids):
             raise ValueError(f'{key}: got {size}, allowed are multiples of the {len(ids)} {name}')
 
 
+def cache(name):
+    """The folder of compiled programs, of which JAX only warns at each of them."""
+    if name in ('auto', 'off'):
+        return
+    try:
+        folder = pathlib.Path(name).expanduser().absolute()
+        existing = next(x for x in (folder, *folder.parents) if x.exists())
+        good = existing.is_dir() and os.access(existing, os.W_OK)
+    except (OSError, RuntimeError):
+        good = False
+    if not good:
+        raise ValueError(
+            f'jax.cache: got {name!r}, allowed is auto, off or a folder that can be written'
+        )
+
+
 def roles(config):
     """Addresses of the processes of a run, and the secret that they share."""
     run, script = config.run, config.script
+    if not run.actor_batch:
+        raise ValueError('run.actor_batch: got 0, allowed is 1 or more, or -1 for all')
     try:
         token = rpc.token(run.token_file)
     except ValueError as e:
         raise ValueError(f'run.token_file: {e}') from None
+    except RuntimeError as e:
+        raise ValueError(
+            f'run.token_file: got {run.token_file!r}, allowed is a file with a secret: {e}'
+        ) from None
     if run.public and not token:
         raise ValueError(
             'run.public: got True, allowed with a secret in run.token_file or $EMBODIED_TOKEN'
         )
     # Roles that are started apart on other machines; of those, only the actor listens here.
     apart = {'actor': run.remote_envs, 'replay': run.remote_replay, 'logger': False}
+    used = {}
     for name in (*LISTENS.get(script, ()), *CALLS.get(script, ())):
         key, address = f'run.{name}_addr', run[f'{name}_addr']
         if address == 'auto':
@@ -161,6 +201,9 @@ def roles(config):
             rpc.split(address)
         except ValueError as e:
             raise ValueError(f'{key}: {e}') from None
+        if address in used:
+            raise ValueError(f'{key}: got {address!r}, allowed is another one than {used[address]}')
+        used[address] = key
         listens = name in LISTENS.get(script, ()) and not (name == 'replay' and apart[name])
         if listens and not run.public and not rpc.is_loopback(address):
             raise ValueError(

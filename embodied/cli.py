@@ -19,9 +19,6 @@ from . import __version__, checks, config, logdir
 from .core import checkpoint, processes, runlock
 from .envs import registry
 
-# Scripts that belong to a run whose logdir another one has made.
-GUESTS = ('parallel_replay', 'parallel_logger', 'parallel_env', 'parallel_envs')
-
 USAGE = """\
 Usage: {name} [--configs BLOCK ...] [--KEY VALUE] [--SECTION.KEY VALUE] ...
 
@@ -74,7 +71,7 @@ def main(
 def start(options, make_agent, name, structural=None):
     """Run as the only one that writes to the logdir, if that goes on with what is there."""
     with contextlib.ExitStack() as stack:
-        if options.script not in GUESTS:
+        if options.script not in checks.GUESTS:
             try:
                 stack.enter_context(runlock.hold(options.logdir))
             except ValueError as e:
@@ -116,7 +113,9 @@ def launch(options, make_agent, name):
 def fail(name, *errors, code=2, details=''):
     """One line for each error, then details such as a traceback, and the end."""
     for error in errors:
-        print(f'{name}: error: {" ".join(str(error).split())}', file=sys.stderr)
+        text = ' '.join(str(error).split())
+        text = ''.join(x if x.isprintable() else ascii(x)[1:-1] for x in text)
+        print(f'{name}: error: {text}', file=sys.stderr)
     if details:
         print(details, file=sys.stderr)
     sys.exit(code)
@@ -141,15 +140,16 @@ def configure(schema, argv, check=None):
     if flags.get('script') == 'eval_only':
         flags = evaluated(schema, blocks, flags)
     options = schema.resolve(blocks, flags)
+    folder = logdir.resolve(options.logdir)
+    options = options.update(logdir=str(folder))
     checks.check(options)
+    registry.check(options.task)
     if check:
         check(options)
-    registry.check(options.task)
-    folder = logdir.resolve(options.logdir)
     if options.script == 'eval_only' and logdir.holds_run(folder):
         # What a training run has written stays as it is.
         folder = logdir.resolve(str(folder / 'eval-{timestamp}'))
-    if options.script not in GUESTS:
+    if options.script not in checks.GUESTS:
         logdir.create(folder)
     return options.update(logdir=str(folder))
 
@@ -169,8 +169,10 @@ def evaluated(schema, blocks, flags):
         return flags
     try:
         saved = logdir.trained_with(checkpoint.find(path)[0])
-    except ValueError as e:
-        raise ValueError(f'run.from_checkpoint: {e}') from None
+    except (ValueError, OSError, RuntimeError) as e:
+        raise ValueError(
+            f'run.from_checkpoint: got {path!r}, allowed is a logdir or a checkpoint in it: {e}'
+        ) from None
     try:
         schema.resolve(flags=saved)
     except ValueError as e:
@@ -185,23 +187,31 @@ def evaluated(schema, blocks, flags):
 
 
 def parse(argv: list[str]) -> tuple[list[str], dict[str, str | list[str]]]:
-    """Arguments to names of blocks and values by key; a list where there are several."""
-    found, key = {}, None
+    """Arguments to names of blocks and values by key; a list where there are several.
+
+    Blocks stack; of other flags that are given twice, the last one counts.
+    """
+    flags = []
     for arg in argv:
         if arg.startswith('--'):
-            key, *value = arg[2:].split('=', 1)
-            # Blocks stack, of other flags the last one counts.
-            before = found.get(key, []) if key == 'configs' else []
-            found[key] = before + value
-        elif key is None:
+            key, *values = arg[2:].split('=', 1)
+            flags.append((key, values))
+        elif not flags:
             raise ValueError(f'{arg}: unexpected argument, options begin with --')
         else:
-            found[key].append(arg)
-    for key, values in found.items():
+            flags[-1][1].append(arg)
+    names, found = [], {}
+    for key, values in flags:
         if not values:
             raise ValueError(f'{key}: needs a value, as in --{key} VALUE')
-    blocks = [x for value in found.pop('configs', []) for x in value.split(',') if x]
-    return blocks, {k: v if len(v) > 1 else v[0] for k, v in found.items()}
+        if key == 'configs':
+            names += values
+        else:
+            found[key] = values if len(values) > 1 else values[0]
+    blocks = [x for value in names for x in value.split(',') if x]
+    if names and not blocks:
+        raise ValueError(f'configs: got {" ".join(names)!r}, allowed are names of blocks')
+    return blocks, found
 
 
 def lazy(name: str) -> Callable:

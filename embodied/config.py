@@ -11,7 +11,6 @@ came from. No JAX here.
 
 import dataclasses
 import difflib
-import math
 import pathlib
 import re
 from typing import Any
@@ -23,7 +22,11 @@ COMMENTED = re.compile(r'( *)([\w.]+):(.*?)(?: +# (?:\[(.*?)\](?: |$))?(.*))?')
 NUMBER = r'-?[\d.]+(?:e-?\d+)?'
 RANGE = re.compile(f'({NUMBER})\\.\\.({NUMBER})')
 BOUND = re.compile(f'(>=|<=|>|<)({NUMBER})')
-NAMES = {bool: 'True or False', int: 'a whole number', float: 'a number', str: 'a text'}
+# As on a command line; Python would also take digits of other scripts, blanks and underscores.
+NUMERAL = re.compile(r'[+-]?((\d+\.?\d*|\.\d+)(e[+-]?\d+)?|inf)', re.ASCII | re.IGNORECASE)
+NAMES = {bool: 'True or False', int: 'a whole number', float: 'a number', str: 'a printable text'}
+# What NumPy and JAX can hold.
+HIGHEST = {int: 2**63 - 1, float: 3.4e38}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,14 +61,20 @@ class Option:
             if isinstance(self.default, tuple):
                 return tuple(self._element(x) for x in _elements(value))
             return self._element(value)
-        except (ValueError, TypeError, OverflowError):
+        except OverflowError:
+            raise ValueError(
+                f'{self.key}: got {value!r}, allowed is {self.describe()} of at most '
+                f'{HIGHEST[self.kind]:.2g}'
+            ) from None
+        except (ValueError, TypeError):
             raise ValueError(f'{self.key}: got {value!r}, allowed is {self.describe()}') from None
 
     def _element(self, value):
         value = _cast(value, self.kind)
-        endless = self.kind is float and math.isinf(value) and value != self.default
-        if endless or (self.allowed and not _holds(value, self.allowed)):
+        if self.allowed and not _holds(value, self.allowed):
             raise ValueError(value)
+        if self.kind in HIGHEST and abs(value) > HIGHEST[self.kind] and value != self.default:
+            raise OverflowError(value)
         return value
 
 
@@ -104,9 +113,8 @@ class Schema:
     def _block(self, name):
         if name in self.blocks:
             return self.blocks[name]
-        path = pathlib.Path(name).expanduser()
-        if path.suffix in ('.yaml', '.yml'):
-            return _read(path)
+        if name.isprintable() and name.endswith(('.yaml', '.yml')):
+            return _read(pathlib.Path(name))
         raise ValueError(
             f'configs: unknown block {name!r}{nearest(name, self.blocks)}, '
             f'allowed are {", ".join(self.blocks)} or the path of a config.yaml'
@@ -139,7 +147,7 @@ class Schema:
 
 def nearest(name: str, names) -> str:
     """The phrase `, did you mean ...?` if something is near; also found by its last part."""
-    last = {}
+    name, last = name.lower(), {}
     for key in names:
         last.setdefault(key.rsplit('.', 1)[-1], []).append(key)
     found = last.get(name, [])[:3]
@@ -169,9 +177,13 @@ def load(filename: pathlib.Path) -> dict[str, Any]:
 
 def _read(filename):
     try:
-        result = YAML(typ='safe').load(filename.read_text())
+        result = YAML(typ='safe').load(filename.expanduser().read_text())
+        if isinstance(result, dict):
+            _flatten(result)  # Fails if a mapping holds itself.
     except OSError as e:
         raise ValueError(f'{filename}: cannot be read, {e.strerror}') from None
+    except RuntimeError as e:
+        raise ValueError(f'{filename}: cannot be read, {e}') from None
     except (YAMLError, UnicodeDecodeError) as e:
         raise ValueError(f'{filename}: is not YAML, {e}') from None
     if not isinstance(result, dict):
@@ -227,14 +239,19 @@ def _cast(value, kind):
     # Not isinstance, since True is an int as well.
     if type(value) is not kind:
         raise TypeError(value)
+    if kind is str and not value.isprintable():
+        raise ValueError(value)
     return value
 
 
 def _number(value, kind):
-    if isinstance(value, str) and re.fullmatch(r'[+-]?\d+', value):
-        value = int(value)  # As it stands, also where a float has too few digits.
-    number = kind(float(value) if isinstance(value, str) else value)
-    if number != (float(value) if isinstance(value, str) else value):
+    if isinstance(value, str):
+        if not NUMERAL.fullmatch(value):
+            raise ValueError(value)
+        # An integer as it stands, also where a float has too few digits.
+        value = int(value) if value.lstrip('+-').isdigit() else float(value)
+    number = kind(value)
+    if number != value:
         raise ValueError(value)  # A fraction, or not a number.
     return number
 

@@ -1,6 +1,7 @@
 """The folder of a run: its name, whether it can be written, and the config.yaml in it."""
 
 import pathlib
+import re
 import tempfile
 from collections.abc import Callable
 
@@ -19,9 +20,11 @@ def resolve(logdir: str) -> pathlib.Path:
         raise ValueError(f'logdir: got {logdir!r}, allowed is a folder of this machine')
     if not logdir.strip():
         raise ValueError(f'logdir: got {logdir!r}, allowed is a folder')
-    logdir = logdir.replace('{timestamp}', elements.timestamp())
+    filled = logdir.replace('{timestamp}', elements.timestamp())
+    if re.search('{.*}', filled):
+        raise ValueError(f'logdir: got {logdir!r}, allowed in braces is {{timestamp}}')
     try:
-        return pathlib.Path(logdir).expanduser().absolute()
+        return pathlib.Path(filled).expanduser().absolute()
     except RuntimeError:
         raise ValueError(f'logdir: got {logdir!r}, allowed is a folder, no such home') from None
 

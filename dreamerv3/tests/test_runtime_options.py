@@ -237,7 +237,7 @@ CASES = {
     'logger.filter': Case([outputs], 'loss'),
     'logger.timer': Case([arguments, run], False),
     'logger.fps': Case([outputs], 30),
-    'env.dummy.size': Case([env_options, environment], (32, 32)),
+    'env.dummy.size': Case([env_options, environment], (48, 48)),
     'env.dummy.length': Case([env_options], 50),
     'replay.size': Case([replay], 5000),
     'replay.eval_size': Case([eval_replay], 5000),
@@ -284,8 +284,8 @@ CASES = {
     'run.usage.nvsmi': Case([run], False),
     'jax.platform': Case([compiled_agent], 'cuda'),
     'jax.compute_dtype': Case([compiled_agent], 'bfloat16'),
-    'jax.policy_devices': Case([compiled_agent], (1,)),
-    'jax.train_devices': Case([compiled_agent], (0, 1)),
+    'jax.policy_devices': Case([compiled_agent], (1,), {'jax.mock_devices': 2}),
+    'jax.train_devices': Case([compiled_agent], (0, 1), {'jax.mock_devices': 2}),
     'jax.mock_devices': Case([compiled_agent], 2),
     'jax.prealloc': Case([compiled_agent], True),
     'jax.jit': Case([compiled_agent], False),
@@ -295,7 +295,7 @@ CASES = {
     'jax.profile': Case([compiled_agent], 3),
 }
 ATARI = {
-    'size': (32, 32),
+    'size': (48, 48),
     'repeat': 3,
     'sticky': [False, True],
     'gray': [False, True],
@@ -313,16 +313,16 @@ ATARI = {
 SUITES = {
     'atari': {k: v[0] if isinstance(v, list) else v for k, v in ATARI.items()},
     'atari100k': {k: v[1] if isinstance(v, list) else v for k, v in ATARI.items()},
-    'crafter': {'size': (32, 32), 'logs': True},
+    'crafter': {'size': (48, 48), 'logs': True},
     'dmc': {
-        'size': (32, 32),
+        'size': (48, 48),
         'repeat': 2,
         'proprio': False,
         'image': False,
         'camera': 1,
         'fast': True,
     },
-    'gym': {'size': (32, 32), 'render': True},
+    'gym': {'size': (48, 48), 'render': True},
 }
 CASES |= {
     f'env.{suite}.{key}': Case([env_options], value, {'task': f'{suite}_task'})

@@ -22,6 +22,27 @@ def check(platform: str) -> None:
         raise ValueError(f"jax.platform: got 'tpu', but there is no TPU here, {remedy}")
 
 
+def kind(platform: str) -> str:
+    """The platform that `auto` stands for: cuda, tpu or cpu."""
+    if platform != 'auto':
+        return platform
+    if has_gpu() and has_plugin('cuda'):
+        return 'cuda'
+    return 'tpu' if has_tpu() else 'cpu'
+
+
+def count(platform: str, devices: str = '/dev') -> int | None:
+    """Devices of a platform (cuda, tpu, cpu), None where only JAX can tell."""
+    if platform == 'cuda':
+        visible = os.environ.get('CUDA_VISIBLE_DEVICES')
+        found = visible.split(',') if visible else pathlib.Path(devices).glob('nvidia[0-9]*')
+        return len(list(found)) or None
+    split = 'xla_force_host_platform_device_count' in os.environ.get('XLA_FLAGS', '')
+    if platform == 'tpu' or split or 'JAX_NUM_CPU_DEVICES' in os.environ:
+        return None
+    return 1
+
+
 def has_gpu(devices: str = '/dev') -> bool:
     """Whether there is an NVIDIA GPU that this process may see."""
     if os.environ.get('CUDA_VISIBLE_DEVICES', '0').strip() in ('', '-1', 'NoDevFiles'):

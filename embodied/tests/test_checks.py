@@ -13,7 +13,7 @@ GOOD = {
     'consec_train': 1,
     'consec_report': 1,
     'replay_context': 1,
-    'logger': {'filter': 'score|loss'},
+    'logger': {'outputs': ('jsonl', 'scope'), 'filter': 'score|loss'},
     'env': {'gym': {'size': (64, 64)}},
     'script': 'train',
     'random_agent': False,
@@ -31,6 +31,7 @@ GOOD = {
         'token_file': '',
         'remote_envs': False,
         'remote_replay': False,
+        'actor_batch': -1,
         'actor_addr': 'auto',
         'replay_addr': 'auto',
         'logger_addr': 'auto',
@@ -40,6 +41,7 @@ GOOD = {
         'policy_devices': (0,),
         'train_devices': (0,),
         'mock_devices': 0,
+        'cache': 'auto',
     },
 }
 
@@ -72,15 +74,52 @@ def test_good_config_passes():
         ({'logger.filter': 'a('}, r"^logger.filter: got 'a\(', allowed is a regular expression"),
         ({'env.gym.size': (64,)}, r'^env.gym.size: got \[64\], allowed are height and width'),
         ({'jax.train_devices': (0, 0)}, r'^jax.train_devices: got \[0, 0\], .*once'),
-        ({'jax.train_devices': (0, 1, 2)}, r'^batch_size: got 4, allowed are multiples of the 3'),
-        ({'jax.policy_devices': (0, 1, 2)}, r'^run.envs: got 2, allowed are multiples of the 3'),
-        ({'jax.mock_devices': 2, 'jax.train_devices': (2,)}, r'^jax.train_devices: .*0 to 1'),
+        (
+            {'jax.mock_devices': 3, 'jax.train_devices': (0, 1, 2)},
+            r'^batch_size: got 4, allowed are multiples of the 3',
+        ),
+        (
+            {'jax.mock_devices': 3, 'jax.policy_devices': (0, 1, 2)},
+            r'^run.envs: got 2, allowed are multiples of the 3',
+        ),
+        (
+            {'jax.mock_devices': 2, 'jax.train_devices': (2,)},
+            r'^jax.train_devices: .* 0 to 1, the devices of cpu as of jax.mock_devices$',
+        ),
+        ({'jax.policy_devices': (1,)}, r'^jax.policy_devices: .* 0 to 0, the devices of cpu$'),
+        ({'jax.cache': '/dev/null/x'}, r"^jax.cache: got '/dev/null/x', allowed is auto, off or a"),
+        ({'logger.outputs': ('scope', 'scope')}, r'^logger.outputs: got .*, allowed is each once'),
+        ({'replay_context': 9, 'replay.eval_size': 99}, r'^replay_context: got 9, .* at most .* 8'),
+        ({'run.actor_batch': 0}, r'^run.actor_batch: got 0, allowed is 1 or more, or -1 for all'),
     ],
 )
 def test_bad_combination_is_told(changes, match):
     with pytest.raises(ValueError, match=match) as e:
         checks.check(elements.Config(GOOD).update(changes))
     assert '\n' not in str(e.value)
+
+
+@pytest.mark.parametrize('ids, right', [((1,), True), ((0, 1), True), ((2,), False)])
+def test_devices_are_those_of_the_machine(monkeypatch, ids, right):
+    monkeypatch.setenv('CUDA_VISIBLE_DEVICES', '4,7')
+    for name in ('has_gpu', 'has_plugin'):
+        monkeypatch.setattr(hardware, name, lambda *args: True)
+    changed = elements.Config(GOOD).update({'jax.platform': 'cuda', 'jax.train_devices': ids})
+    if right:
+        checks.check(changed)
+    else:
+        with pytest.raises(ValueError, match=r'got \[2\], allowed is 0 to 1, the devices of cuda$'):
+            checks.check(changed)
+    with pytest.raises(ValueError, match=r'^jax.mock_devices: got 2, .* --jax.platform cpu$'):
+        checks.check(changed.update({'jax.platform': 'auto', 'jax.mock_devices': 2}))
+
+
+def test_devices_matter_only_to_roles_with_the_agent():
+    changes = {'jax.train_devices': (0, 1, 2, 3), 'run.actor_addr': '10.0.0.1:1'}
+    config = elements.Config(GOOD).update(changes)
+    checks.check(config.update({'script': 'parallel_env'}))
+    with pytest.raises(ValueError, match='devices of cpu'):
+        checks.check(config)
 
 
 def test_missing_gpu_is_told(monkeypatch):
@@ -104,6 +143,11 @@ def test_missing_gpu_is_told(monkeypatch):
         ({'script': 'parallel_agent', 'run.actor_addr': '[::1]:1'}, r'^run.replay_addr: got'),
         ({'run.public': True}, r'^run.public: got True, allowed with a secret'),
         ({'run.token_file': '/no'}, r"^run.token_file: got '/no', .*No such file"),
+        ({'run.token_file': '~nobody_/x'}, r"^run.token_file: got '~nobody_/x', .* home"),
+        (
+            {'run.actor_addr': '127.0.0.1:1', 'run.logger_addr': '127.0.0.1:1'},
+            r"^run.logger_addr: got '127.0.0.1:1', allowed is another one than run.actor_addr",
+        ),
     ],
 )
 def test_roles(changes, match, monkeypatch):

@@ -65,3 +65,32 @@ def test_check_names_the_remedy(monkeypatch):
         hardware.check('tpu')
     hardware.check('cpu')
     hardware.check('auto')
+
+
+def test_count(tmp_path, monkeypatch):
+    for name in ('XLA_FLAGS', 'JAX_NUM_CPU_DEVICES'):
+        monkeypatch.delenv(name, raising=False)
+    devices = tmp_path / 'dev'
+    assert hardware.count('cpu', devices) == 1
+    assert hardware.count('cuda', devices) is hardware.count('tpu', devices) is None
+    for name in ('nvidia0', 'nvidia1', 'nvidiactl'):
+        (devices / name).touch()
+    assert hardware.count('cuda', devices) == 2
+    monkeypatch.setenv('CUDA_VISIBLE_DEVICES', '5')
+    assert hardware.count('cuda', devices) == 1
+    monkeypatch.setenv('XLA_FLAGS', '--xla_force_host_platform_device_count=8')
+    assert hardware.count('cpu', devices) is None
+
+
+def test_kind(monkeypatch):
+    assert hardware.kind('cpu') == 'cpu'
+    found = {'has_gpu': False, 'has_plugin': True, 'has_tpu': False}
+    for name in found:
+        monkeypatch.setattr(hardware, name, lambda *args, name=name: found[name])
+    assert hardware.kind('auto') == 'cpu'
+    found['has_tpu'] = True
+    assert hardware.kind('auto') == 'tpu'
+    found['has_gpu'] = True
+    assert hardware.kind('auto') == 'cuda'
+    found['has_plugin'] = False
+    assert hardware.kind('auto') == 'tpu'
