@@ -44,6 +44,7 @@ FAULTS = {
     'missing key': (lambda obs: {k: v for k, v in obs.items() if k != 'step'}, r"missing .*'step'"),
     'extra key': (set_value('more', np.float32(1)), r"unknown keys \['more'\]"),
     'None': (lambda obs: None, 'is None instead of a dict'),
+    'not a dict': (lambda obs: list(obs), r"is \['count', .* instead of a dict"),
     'None in it': (set_value('step', None), "'step' has dtype object"),
     'flags': (set_value('is_terminal', np.bool_(True)), "'is_terminal' is true while 'is_last'"),
 }
@@ -161,6 +162,30 @@ def test_faults_of_processes(tmp_path):
 
 
 @pytest.mark.parametrize('parallel', [False, True])
+def test_fault_in_a_reset(tmp_path, parallel):
+    # With episodes of two observations, the third is that of a reset.
+    short = functools.partial(Mortal, length=1)
+    stage = Stage(tmp_path, [fail, FAULTS['NaN'][0]], parallel, short).run(10)
+    check(stage, ['OSError: lost connection', "'seen_move' holds NaN"], 10)
+
+
+@pytest.mark.parametrize('parallel', [False, True])
+def test_fault_in_the_first_reset(tmp_path, parallel):
+    class Stillborn(Mortal):
+        def step(self, action):
+            if self.life < 2:
+                raise OSError('no display')
+            return super().step(action)
+
+    stage = Stage(tmp_path, [fail] * 2, parallel, Stillborn).run(2)
+    assert stage.counts(0) == [2001, 2002]
+    assert stage.counts(1) == [500_001, 500_002]
+    for i, line in enumerate(stage.lines):
+        assert line.startswith(f'Environment 0 (maze_small) failed at its step {i + 1}: OSError')
+    assert len(stage.lines) == 2
+
+
+@pytest.mark.parametrize('parallel', [False, True])
 def test_last_failure_ends_it(tmp_path, parallel):
     stage = Stage(tmp_path, [fail] * 3, parallel, restarts=2)
     with pytest.raises(worker.EnvError) as info:
@@ -199,15 +224,17 @@ def test_another_space_after_a_restart_is_a_failure(tmp_path):
     assert "the space of 'new' is another one than before" in stage.lines[1]
 
 
-def test_failure_to_close_does_not_matter(tmp_path):
+@pytest.mark.parametrize('parallel', [False, True])
+def test_failure_to_close_does_not_matter(tmp_path, parallel):
     class Stuck(Mortal):
         def close(self):
             if self.life == 0:
                 raise OSError('busy')
 
-    stage = Stage(tmp_path, [fail], False, Stuck).run(4)
+    stage = Stage(tmp_path, [fail], parallel, Stuck).run(4)
     assert stage.counts(0) == [1, 2, 1001, 1002]
-    assert stage.lines[1] == 'Closing it failed as well: OSError: busy'
+    # A process says so itself.
+    assert stage.lines[1:] == ([] if parallel else ['Closing it failed as well: OSError: busy'])
 
 
 def test_one_that_ignores_the_reset_begins_an_episode_all_the_same(tmp_path):
