@@ -53,7 +53,8 @@ class Episodes:
         """Statistics of the episodes that ended since the last call, which starts anew.
 
         Averages over episodes of: `log/<name>/avg`, `/max` and `/sum` within an episode for each
-        scalar `log/<name>`, and `reward_rate`, the share of steps at which the reward changes. A
+        scalar `log/<name>`, `/any`, whether it was ever above 0, so that its average is a success
+        rate, and `reward_rate`, the share of steps at which the reward changes. A
         video `policy_<name>` (T, H, W, C) of the last episode of worker 0 for each image. The
         number of episodes `abandoned` without an end, by a restart or a reset, if there were any.
         """
@@ -125,6 +126,7 @@ class _Episode:
             stats[f'{key}/avg'] = total / self.length
             stats[f'{key}/max'] = high
             stats[f'{key}/sum'] = total
+            stats[f'{key}/any'] = float(high > 0)
         if self.length > 1:
             stats['reward_rate'] = self._changes / (self.length - 1)
         return stats

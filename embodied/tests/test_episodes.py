@@ -59,12 +59,14 @@ def test_logs_are_averaged_over_the_episodes_since_the_last_read():
     assert stats['log/x/avg'] == pytest.approx((2 - 3) / 2)
     assert stats['log/x/max'] == pytest.approx((3 - 1) / 2)
     assert stats['log/x/sum'] == pytest.approx((4 - 9) / 2)
+    assert stats['log/x/any'] == 0.5
     assert tracker.result() == {}
     feed(tracker, [0, 0], **{'log/x': [5, 5], 'log/vector': [np.ones(2)] * 2})
     assert tracker.result() == {
         'log/x/avg': 5,
         'log/x/max': 5,
         'log/x/sum': 10,
+        'log/x/any': 1,
         'reward_rate': 0,
     }
 
