@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import ninjax as nj
 import numpy as np
 
-from ..core import base, streams
+from ..core import base, spaces, streams
 from . import device, ops, profiler
 
 # Seeds of the i-th policy call, update, report, evaluation and dream are drawn from separate
@@ -143,7 +143,13 @@ class Agent(base.Agent):
     def save(self):
         params = jax.device_get(self.params)
         acting = {} if self.pending is None else jax.device_get(self.policy_params)
-        return {'params': params, 'acting': acting, 'counters': dict(self.counters)}
+        names = {'obs': self.model.obs_space, 'act': self.model.act_space}
+        return {
+            'params': params,
+            'acting': acting,
+            'counters': dict(self.counters),
+            'spaces': {k: spaces.save(v) for k, v in names.items()},
+        }
 
     def load(self, data, regex=None):
         """Take over saved parameters; with `regex` only those whose names match, and no counters.
@@ -226,8 +232,8 @@ class Agent(base.Agent):
         """Create all parameters by tracing one update on zeros; nothing of it is computed."""
         rows, steps = self.parts['train'], 4
         zeros = lambda s: np.zeros((rows, steps, *s.shape), s.dtype)
-        spaces = {**self.model.obs_space, **self.model.act_space, **self.model.entry_space}
-        data = {k: zeros(s) for k, s in spaces.items()}
+        inputs = {**self.model.obs_space, **self.model.act_space, **self.model.entry_space}
+        data = {k: zeros(s) for k, s in inputs.items()}
         data['consec'] = np.zeros((rows, steps), np.int32)
         data['stepid'] = np.zeros((rows, steps, 20), np.uint8)
 
@@ -271,8 +277,12 @@ class Agent(base.Agent):
         index = self.counters[counter] if counter else 0
         if counter:
             self.counters[counter] += 1
-        rng = np.random.default_rng([self.seed, sequence, index])
-        return rng.integers(0, 2**32, 2, np.uint32)
+        return make_seed(self.seed, sequence, index)
+
+
+def make_seed(seed, sequence, index):
+    """Two uint32 for call `index` of a sequence, which is one of those above."""
+    return np.random.default_rng([seed, sequence, index]).integers(0, 2**32, 2, np.uint32)
 
 
 def modules(params):
