@@ -191,7 +191,8 @@ class TestSave:
 
     def test_state_is_plain(self):
         state = make(seed=1).save()
-        assert set(state) == {'params', 'acting', 'counters'}
+        assert set(state) == {'params', 'acting', 'counters', 'spaces'}
+        assert state['spaces']['act']['act']['shape'] == [2]
         assert all(isinstance(v, np.ndarray) for v in state['params'].values())
         assert all(type(v) is int for v in state['counters'].values())
 

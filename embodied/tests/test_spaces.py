@@ -17,7 +17,7 @@ SPACES = {
     'choice': elements.Space(np.int32, (), -1, 5),
     'flag': elements.Space(bool),
     'flags': elements.Space(bool, (4,)),
-    'large': elements.Space(np.uint64),
+    'small': elements.Space(np.uint16),
 }
 
 
@@ -57,5 +57,5 @@ GOOD = {'dtype': 'float32', 'shape': [2], 'low': 0, 'high': 1}
     ],
 )
 def test_other_data_is_told(data):
-    with pytest.raises(ValueError, match='^These are not spaces: .+$'):
+    with pytest.raises(ValueError, match='These are not spaces: '):
         spaces.load(data)
