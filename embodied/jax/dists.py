@@ -24,6 +24,10 @@ class Dist:
     def pred(self):
         raise NotImplementedError('Return the most likely value.')
 
+    def value(self):
+        """The prediction in the units of the target, also where that is squashed for the loss."""
+        return self.pred()
+
     def logp(self, event):
         raise NotImplementedError('Return log-probabilities of events.')
 
@@ -48,6 +52,9 @@ class Agg(Dist):
 
     def pred(self):
         return self.dist.pred()
+
+    def value(self):
+        return self.dist.value()
 
     def sample(self, seed):
         return self.dist.sample(seed)
@@ -163,12 +170,16 @@ class Binary(Dist):
 class MSE(Dist):
     """Loss (mean - squash(target))^2. The prediction is the raw mean, also with a squash."""
 
-    def __init__(self, mean, squash=lambda x: x):
+    def __init__(self, mean, squash=lambda x: x, unsquash=lambda x: x):
         self.mean = f32(mean)
         self.squash = squash
+        self.unsquash = unsquash
 
     def pred(self):
         return self.mean
+
+    def value(self):
+        return self.unsquash(self.mean)
 
     def loss(self, target):
         return jnp.square(self.mean - self.squash(sg(f32(target))))
