@@ -118,7 +118,7 @@ class Head(nj.Module):
         return dists.Huber(self.linear('pred', x))
 
     def symlog_mse(self, x):
-        return dists.MSE(self.linear('pred', x), ops.symlog)
+        return dists.MSE(self.linear('pred', x), ops.symlog, ops.symexp)
 
     def symexp_twohot(self, x):
         return dists.TwoHot(self.linear('logits', x, self.bins), dists.symexp_bins(self.bins))
