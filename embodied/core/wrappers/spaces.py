@@ -84,6 +84,16 @@ class CheckSpaces(CheckObs):
         return super().step(action)
 
 
+def fit(name, values, spaces, lead=()):
+    """Values (*lead, ...) in the types of their spaces, by the keys of `spaces`.
+
+    ValueError for what cannot take that type without damage, or does not fit its space.
+    """
+    values = {k: _convert(values[k], np.dtype(s.dtype)) for k, s in spaces.items()}
+    _check_values(name, values, {k: _make_check(s, tuple(lead)) for k, s in spaces.items()})
+    return values
+
+
 def _unify(space):
     if space.dtype in (np.uint8, bool) or space.dtype.kind not in 'fiu':
         return space
