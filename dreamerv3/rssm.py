@@ -81,6 +81,14 @@ class RSSM(nj.Module):
         state, (feat, action) = ops.scan(step, state, seeds)
         return state, feat, action
 
+    def imagine_first(self, batch_size):
+        """State and features (B, ...) of the first step of episodes, without an observation."""
+        reset = jnp.ones(batch_size, bool)
+        spaces = self.concat.spaces.items()
+        action = {k: jnp.zeros((batch_size, *s.shape), s.dtype) for k, s in spaces}
+        inputs = self._action_input(action, reset)
+        return self._imagine_step(self.initial(batch_size), inputs, nj.seed())
+
     def imagine_actions(self, state, action):
         """Roll out the prior with given actions (B, T, ...)."""
         inputs = self._action_input(action)
