@@ -254,10 +254,7 @@ def check_spaces(spaces):
 def make_agent(obs_space, act_space, config):
     """The agent of a whole config: blocks `agent` and `jax`, `seed` and `replay_context`."""
     options = dict(config.jax)
-    setup = {
-        k: options.pop(k) for k in ('platform', 'mock_devices', 'prealloc', 'jit', 'debug', 'cache')
-    }
-    device.setup(**setup)
+    device.setup(**{k: options.pop(k) for k in device.OPTIONS})
     settings = elements.Config(**config.agent, replay_context=config.replay_context)
     return Agent(
         Dreamer(obs_space, act_space, settings), seed=config.seed, logdir=config.logdir, **options

@@ -55,7 +55,7 @@ def images(config):
 
     Elsewhere the agent is told by its spaces.
     """
-    name = config.task.partition('_')[0]
+    name, _ = registry.split(config.task)
     if config.random_agent or not registry.suites[name].images:
         return
     size, agent = config.env[name].size, config.agent

@@ -39,9 +39,9 @@ def run(config, make_agent):
         'make_replay': bind(make_replay, config),
         'make_replay_train': bind(make_replay, config),
         'make_replay_eval': bind(make_replay, config, 'eval_replay'),
-        'make_env': bind(make_env, config),
-        'make_env_train': bind(make_env, config),
-        'make_env_eval': bind(make_eval_env, config),
+        'make_env': EnvMaker(config),
+        'make_env_train': EnvMaker(config),
+        'make_env_eval': EnvMaker(config, evaluate.EVAL_INDEX),
         'make_stream': bind(make_stream, config),
         'make_logger': bind(make_logger, config),
         'args': arguments(config),
@@ -78,17 +78,59 @@ def build_agent(config, make_agent):
     return make_agent(obs_space, act_space, config)
 
 
+class EnvMaker:
+    """Makes environments of the task, numbered from `first` on: `make(index)` makes one.
+
+    Where those of the task step together, `make.batch(indices)` makes several at once.
+    """
+
+    def __init__(self, config, first=0):
+        self.config = config
+        self.first = first
+
+    def __call__(self, index):
+        return make_env(self.config, self.first + index)
+
+    @property
+    def batch(self):
+        suite, _ = envs.split(self.config.task)
+        return self._batch if envs.suites[suite].batched else None
+
+    def _batch(self, indices):
+        return make_batch(self.config, [self.first + index for index in indices])
+
+
 def make_env(config, index):
     """Environment `index` of the task, with a seed of its own, wrapped and checked."""
-    suite = config.task.split('_', 1)[0]
-    options = dict(config.env[suite]) if suite in config.env else {}
-    seed = int(np.random.SeedSequence([config.seed, index]).generate_state(1)[0])
-    return wrappers.wrap(envs.make(config.task, seed=seed, **options))
+    prepare(config)
+    env = envs.make(config.task, seed=env_seed(config, index), **env_options(config))
+    return wrappers.wrap(env)
 
 
-def make_eval_env(config, index):
-    """Environment `index` for evaluation, whose seed is none of training."""
-    return make_env(config, evaluate.EVAL_INDEX + index)
+def make_batch(config, indices):
+    """The same for several environments that step together."""
+    prepare(config)
+    seeds = [env_seed(config, index) for index in indices]
+    return wrappers.wrap(envs.make_batch(config.task, seeds, **env_options(config)))
+
+
+def prepare(config):
+    """Set up JAX, if environments of the task run in it, before they do."""
+    suite, _ = envs.split(config.task)
+    if envs.suites[suite].jax:
+        from .jax import device
+
+        device.setup(**{k: config.jax[k] for k in device.OPTIONS})
+
+
+def env_options(config):
+    """Options of the suite of the task."""
+    suite, _ = envs.split(config.task)
+    return dict(config.env[suite]) if suite in config.env else {}
+
+
+def env_seed(config, index):
+    return int(np.random.SeedSequence([config.seed, index]).generate_state(1)[0])
 
 
 def make_replay(config, folder='replay'):
@@ -138,8 +180,6 @@ def make_stream(config, source, mode):
 
 def make_logger(config):
     """Logger whose steps count what the environment repeats an action for."""
-    suite = config.task.split('_', 1)[0]
-    repeat = config.env[suite].get('repeat', 1) if suite in config.env else 1
-    return elements.Logger(
-        elements.Counter(), outputs.make_outputs(config.logger, config.logdir), repeat
-    )
+    repeat = env_options(config).get('repeat', 1)
+    sinks = outputs.make_outputs(config.logger, config.logdir, dict(config.flat))
+    return elements.Logger(elements.Counter(), sinks, repeat)

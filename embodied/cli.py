@@ -125,7 +125,7 @@ def incompatible(folder, options, structural):
     """A line for each option with which the run in a folder cannot go on."""
 
     def matters(key, old, new):
-        if key.startswith('env.') and key.split('.')[1] != options.task.partition('_')[0]:
+        if key.startswith('env.') and key.split('.')[1] != registry.split(options.task)[0]:
             return False  # Of a suite that is not used.
         if key.startswith('agent.'):
             return bool(structural) and not options.random_agent and structural(key, old, new)
@@ -178,7 +178,7 @@ def evaluated(schema, blocks, flags):
     except ValueError as e:
         raise ValueError(f'{e} (in config.yaml of {path})') from None
     task = str(saved.get('task', ''))
-    if 'task' not in flags and (task.partition('_')[0] not in registry.suites or ':' in task):
+    if 'task' not in flags and registry.foreign(task):
         raise ValueError(
             f'task: {path} was trained on {task!r}, which is code from elsewhere. It is only '
             f'imported if you say so: --task {task}'

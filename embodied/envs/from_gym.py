@@ -94,7 +94,7 @@ class FromGym(base.Env):
         obs_space, act_space = self._env.observation_space, self._env.action_space
         self._acts = gym_spaces.actions(act_space, act_key, ('reset',))
         reserved = (*FLAGS, 'reset', *self._acts)
-        root = obs_key or _default_key(obs_space)
+        root = obs_key or default_key(obs_space)
         self._obs, left_out = gym_spaces.observations(obs_space, root, reserved)
         for line in left_out:
             _say(line)
@@ -226,7 +226,8 @@ def _make(env, kwargs):
         raise ValueError(f'Cannot make {env!r} with the options {kwargs}: {e}') from e
 
 
-def _default_key(space):
+def default_key(space):
+    """Name of an observation that has none of its own."""
     image = isinstance(space, gymnasium.spaces.Box) and space.dtype == np.uint8
     if isinstance(space, gymnasium.spaces.Tuple):
         return 'obs'

@@ -11,21 +11,26 @@ from gymnasium import spaces as gs
 
 
 class Leaf(NamedTuple):
-    """One value of a nested gymnasium space: where it is and how it is converted."""
+    """One value of a nested gymnasium space: where it is and how it is converted.
+
+    Conversions also take values of several environments, with axes in front.
+    """
 
     path: tuple  # Keys of Dict and indices of Tuple on the way to the value.
     space: elements.Space
     convert: Callable
 
 
-def observations(space: gymnasium.Space, root: str, reserved) -> tuple[dict[str, Leaf], list[str]]:
+def observations(
+    space: gymnasium.Space, root: str, reserved, lead: tuple = ()
+) -> tuple[dict[str, Leaf], list[str]]:
     """Leaves of an observation space by name, and one line for each value that has to stay out.
 
-    A leaf's `convert` takes the value of the environment.
+    A leaf's `convert` takes the value of the environment; `lead` are the axes that it has in front.
     """
     leaves, left_out = {}, []
     for name, path, inner in _flatten(space, root, 'obs', reserved):
-        converted = _observation(inner)
+        converted = _observation(inner, lead)
         if converted:
             leaves[name] = Leaf(path, *converted)
         else:
@@ -81,12 +86,12 @@ def _leaves(space, path):
         yield path, space
 
 
-def _observation(space):
+def _observation(space, lead):
     """Space and conversion of a leaf, or None."""
     if isinstance(space, gs.Discrete):
         start = int(space.start)
         ours = elements.Space(np.int32, (), 0, int(space.n))
-        return ours, lambda x: np.asarray(x).astype(np.int64).reshape(()).astype(np.int32) - start
+        return ours, lambda x: (np.asarray(x, np.int64).reshape(lead) - start).astype(np.int32)
     if isinstance(space, gs.MultiDiscrete):
         ours = elements.Space(np.int32, space.shape, 0, space.nvec)
         return ours, lambda x: (np.asarray(x) - space.start).astype(np.int32)
@@ -99,16 +104,16 @@ def _observation(space):
     # A Box is a range, so integers are quantities here and not classes. The bounds of what is
     # observed are of no use, and environments overstep them.
     ours = elements.Space(np.float32, space.shape)
-    return ours, lambda x: np.asarray(x, np.float32).reshape(ours.shape)
+    return ours, lambda x: np.asarray(x, np.float32).reshape((*lead, *ours.shape))
 
 
 def _image(shape):
     if len(shape) == 2:
-        return elements.Space(np.uint8, (*shape, 1)), lambda x: np.asarray(x)[:, :, None]
+        return elements.Space(np.uint8, (*shape, 1)), lambda x: np.asarray(x)[..., None]
     if shape[0] <= 4 < shape[2]:  # Channels, or stacked frames, come first.
         height, width = shape[1:]
         ours = elements.Space(np.uint8, (height, width, shape[0]))
-        return ours, lambda x: np.asarray(x).transpose(1, 2, 0)
+        return ours, lambda x: np.moveaxis(np.asarray(x), -3, -1)
     return elements.Space(np.uint8, shape), np.asarray
 
 
@@ -116,7 +121,9 @@ def _action(space, name):
     """Space of a leaf, and the conversion of our value to the environment's."""
     if isinstance(space, gs.Discrete):
         start = int(space.start)
-        return elements.Space(np.int32, (), 0, int(space.n)), lambda x: np.int64(int(x) + start)
+        return elements.Space(
+            np.int32, (), 0, int(space.n)
+        ), lambda x: np.asarray(x, np.int64) + start
     if isinstance(space, gs.MultiDiscrete):
         ours = elements.Space(np.int32, space.shape, 0, space.nvec)
         return ours, lambda x: (np.asarray(x) + space.start).astype(space.dtype)

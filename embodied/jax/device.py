@@ -9,9 +9,11 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import NamedSharding, PartitionSpec, SingleDeviceSharding
 
+OPTIONS = ('platform', 'mock_devices', 'prealloc', 'jit', 'debug', 'cache')  # Of `setup`.
+
 
 def setup(platform='auto', mock_devices=0, prealloc=True, jit=True, debug=False, cache='auto'):
-    """Configure JAX for this process.
+    """Configure JAX for this process. Again with the same options it changes nothing.
 
     platform      auto (an accelerator if there is one, else cpu), cpu, cuda, tpu
     mock_devices  split the CPU into so many devices, to try sharding without an accelerator
@@ -22,7 +24,7 @@ def setup(platform='auto', mock_devices=0, prealloc=True, jit=True, debug=False,
     """
     if platform != 'auto':
         jax.config.update('jax_platforms', {'cuda': 'cuda,cpu'}.get(platform, platform))
-    if mock_devices:
+    if mock_devices and jax.config.jax_num_cpu_devices != mock_devices:
         jax.config.update('jax_num_cpu_devices', mock_devices)
     os.environ.setdefault('XLA_PYTHON_CLIENT_PREALLOCATE', str(bool(prealloc)).lower())
     jax.config.update('jax_disable_jit', not jit)

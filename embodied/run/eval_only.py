@@ -1,10 +1,9 @@
 """Evaluation of an agent that was trained before: episodes, their numbers, videos of some."""
 
 import contextlib
-import functools
 import pathlib
 
-from ..core import signals, supervisor
+from ..core import driver, signals, supervisor
 from . import evaluate, pretrained, videos
 
 
@@ -25,9 +24,9 @@ def eval_only(make_agent, make_env, make_logger, args):
         if args.from_checkpoint:
             logger.step.increment(pretrained.load(agent, args))
         envs = min(args.eval_envs, args.eval_eps)
-        fns = [functools.partial(make_env, evaluate.EVAL_INDEX + i) for i in range(envs)]
+        made = driver.makers(make_env, [evaluate.EVAL_INDEX + i for i in range(envs)])
         tolerance = supervisor.Tolerance.of(args, stop=stop)
-        evaluator = evaluate.Evaluator(agent, fns, args.parallel_envs, tolerance=tolerance)
+        evaluator = evaluate.Evaluator(agent, made, args.parallel_envs, tolerance=tolerance)
         stack.callback(evaluator.close)
         cinema = videos.Videos(logdir / 'videos', agent, envs, args)
         evaluator.on_step(cinema.add)

@@ -13,22 +13,23 @@ EVAL_INDEX = 1_000_000
 class Evaluator:
     """Environments that are kept for several evaluations of an agent.
 
-        evaluator = Evaluator(agent, make_env_fns)
+        evaluator = Evaluator(agent, envs)
         evaluator.on_step(replay.add)
         results = evaluator(amount=10, stop=stop)
         logger.add(evaluator.stats(), prefix='eval_epstats')
         evaluator.close()
 
     Every environment contributes a fixed share. Counting the first episodes that end would prefer
-    short ones. Callbacks get the transitions of episodes that count, and of no others.
+    short ones. Callbacks get the transitions of episodes that count, and of no others. `envs` is
+    what a driver takes.
     """
 
-    def __init__(self, agent, make_env_fns, parallel=True, frames=500, tolerance=None):
+    def __init__(self, agent, envs, parallel=True, frames=500, tolerance=None):
         self.agent = agent
         self.frames = frames
         self.callbacks = []
         self.shares = []
-        self.driver = driver.Driver(make_env_fns, parallel, tolerance)
+        self.driver = driver.Driver(envs, parallel, tolerance)
         self.driver.on_step(self._take)
         self.episodes = None
 
@@ -74,10 +75,11 @@ class Evaluator:
             self.episodes(tran, worker)
 
 
-def evaluate(agent, make_env_fns, amount, parallel=True, on_episode=None, stop=(), tolerance=None):
+def evaluate(agent, envs, amount, parallel=True, on_episode=None, stop=(), tolerance=None):
     """One evaluation with what the agent has learned so far, in environments made for it."""
     agent.sync()
-    evaluator = Evaluator(agent, make_env_fns[:amount], parallel, 0, tolerance)
+    envs = envs if callable(envs) else envs[:amount]
+    evaluator = Evaluator(agent, envs, parallel, 0, tolerance)
     try:
         return evaluator(amount, on_episode, stop)
     finally:

@@ -1,7 +1,6 @@
 """The single-process loop: act, store, learn, log, save, until the steps or the time are over."""
 
 import contextlib
-import functools
 import pathlib
 import time
 
@@ -90,8 +89,8 @@ class Run:
 
     def connect(self):
         """Let the transitions of environments come in."""
-        fns = [functools.partial(self.make_env, i) for i in range(self.args.envs)]
-        self.driver = driver.Driver(fns, self.args.parallel_envs, self.tolerance)
+        envs = driver.makers(self.make_env, range(self.args.envs))
+        self.driver = driver.Driver(envs, self.args.parallel_envs, self.tolerance)
         self.stack.callback(self.driver.close)
         self.driver.on_step(self.on_step)
 
@@ -229,7 +228,7 @@ class Run:
         self.tolerance.stop = stop
         results = evaluate.evaluate(
             self.agent,
-            self.eval_env_fns(args.envs),
+            self.eval_envs(min(args.envs, args.final_eval_eps)),
             args.final_eval_eps,
             args.parallel_envs,
             self.tell_episode,
@@ -240,9 +239,9 @@ class Run:
             self.take_evaluation(results)
             self.logger.write()
 
-    def eval_env_fns(self, amount):
-        indices = [evaluate.EVAL_INDEX + i for i in range(amount)]
-        return [functools.partial(self.make_env, i) for i in indices]
+    def eval_envs(self, amount):
+        """What a driver takes to have environments for evaluation."""
+        return driver.makers(self.make_env, [evaluate.EVAL_INDEX + i for i in range(amount)])
 
     def tell_episode(self, results):
         """A line for the newest of the results."""

@@ -1,9 +1,8 @@
 """Training as in `train`, with evaluations in between and reports on what they held out."""
 
 import contextlib
-import functools
 
-from ..core import clock, signals
+from ..core import clock, driver, signals
 from . import evaluate, learner
 from .train import Run
 
@@ -41,7 +40,7 @@ class EvalRun(Run):
     def __init__(self, makers, make_replay_eval, make_env_eval, args, stack):
         super().__init__(*makers, args, stack)
         self.make_env_eval = make_env_eval
-        envs = self.eval_env_fns(min(args.eval_envs, args.eval_eps))
+        envs = self.eval_envs(min(args.eval_envs, args.eval_eps))
         self.evaluator = evaluate.Evaluator(
             self.agent, envs, args.parallel_envs, tolerance=self.tolerance
         )
@@ -77,8 +76,8 @@ class EvalRun(Run):
         self.evaluator.close()
         super().evaluate(stop)
 
-    def eval_env_fns(self, amount):
-        return [functools.partial(self.make_env_eval, i) for i in range(amount)]
+    def eval_envs(self, amount):
+        return driver.makers(self.make_env_eval, range(amount))
 
 
 class HeldOut:

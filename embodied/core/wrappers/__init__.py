@@ -1,6 +1,7 @@
 """Wrappers change what goes into an environment and what comes out of it."""
 
 from .actions import ClipAction, DiscretizeAction, NormalizeAction
+from .batches import Single
 from .episodes import ActionRepeat, RestartOnException, TimeLimit
 from .observations import AddObs, BackwardReturn, ResizeImage
 from .spaces import CheckObs, CheckSpaces, UnifyDtypes
@@ -16,6 +17,7 @@ __all__ = [
     'NormalizeAction',
     'ResizeImage',
     'RestartOnException',
+    'Single',
     'TimeLimit',
     'UnifyDtypes',
     'check',

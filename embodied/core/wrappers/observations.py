@@ -81,7 +81,12 @@ class ResizeImage(base.Wrapper):
 
     def step(self, action):
         obs = self.env.step(action)
-        return {**obs, **{key: self._resize(obs[key]) for key in self._keys}}
+        return {**obs, **{key: self._resize_all(obs[key]) for key in self._keys}}
+
+    def _resize_all(self, value):
+        if getattr(self.env, 'batched', False):
+            return np.stack([self._resize(x) for x in value])
+        return self._resize(value)
 
     def _resize(self, image):
         if image.shape[2] == 3:

@@ -1,0 +1,1 @@
+"""Environments that are pure functions in JAX, which step together; the registry names them."""
