@@ -323,6 +323,21 @@ SUITES = {
         'fast': True,
     },
     'gym': {'size': (48, 48), 'render': True},
+    'custom': {'size': (48, 48)},
+    'gymvec': {'size': (48, 48), 'mode': 'sync'},
+    'atarivec': {
+        'size': (48, 48),
+        'repeat': 2,
+        'sticky': False,
+        'gray': True,
+        'actions': 'needed',
+        'noops': 3,
+        'length': 9,
+    },
+    'envpool': {'size': (48, 48)},
+    'gymnax': {'length': 9},
+    'craftax': {'size': (48, 48)},
+    'brax': {'backend': 'spring', 'repeat': 2, 'length': 9},
 }
 CASES |= {
     f'env.{suite}.{key}': Case([env_options], value, {'task': f'{suite}_task'})
