@@ -155,6 +155,7 @@ def run(config, monkeypatch, script='train'):
     lines = (parts.logdir / 'metrics.jsonl').read_text().splitlines()
     timed = any(k.startswith('timer/') for x in lines for k in json.loads(x))
     seen |= {'logs': len(lines), 'timed': timed, 'envs': sorted(parts.envs), 'saves': len(saves)}
+    seen['kept'] = len(list(parts.logdir.glob('ckpt/0*')))
     seen['videos'] = len(list(parts.logdir.rglob('episode-*.mp4')))
     return {**seen, **parts.agent.counters, 'modes': sorted(set(parts.agent.modes))}
 
@@ -257,6 +258,8 @@ CASES = {
     'run.log_every': Case([run], -1),
     'run.report_every': Case([run], -1),
     'run.save_every': Case([run], -1),
+    'run.ckpt_keep': Case([run], 3, {'run.save_every': -1}),
+    'run.ckpt_keep_every': Case([run], 10, {'run.save_every': -1}),
     'run.envs': Case([run], 4),
     'run.parallel_envs': Case([run], True),
     'run.report_batches': Case([run], 2, {'run.report_every': -1}),

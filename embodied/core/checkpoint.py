@@ -6,15 +6,20 @@
         manifest.json        size and SHA-256 of each file, written last
 
 A save is written into a temporary folder, flushed to the disk and renamed, so a folder with a
-manifest is complete. Nothing is ever unpickled.
+manifest is complete. That may be done in the background, from what was there when it began. Nothing
+is ever unpickled.
 """
 
+import concurrent.futures
 import contextlib
 import datetime
+import functools
 import hashlib
 import json
 import pathlib
 import re
+import threading
+from collections.abc import Callable
 
 import elements
 import safetensors
@@ -36,23 +41,33 @@ class Checkpoint:
         checkpoint = Checkpoint(logdir / 'ckpt', keep=2, agent=agent, replay=replay, step=step)
         checkpoint.load_or_save()
         ...
-        checkpoint.save(int(step))
+        checkpoint.begin(int(step))      # takes what is to be saved, and goes on
+        ...
+        folder = checkpoint.result()     # waits for it
 
     Data are nested dicts, lists and tuples of NumPy arrays, numbers, strings, bools and None, and
-    come back exactly. Parts are saved and loaded in the order given. A part with a method
-    `committed()` is told when a save is complete and durable.
+    come back exactly. Parts are saved and loaded in the order given. A part may have, besides,
 
-    The newest `keep` checkpoints stay. Only those are deleted that this run has written or loaded,
-    or that the run which wrote the loaded one knew in the same way.
+        cut() -> function    quickly takes what has to be saved; the function returns it as `save`
+                             would, in another thread, and its arrays may not change any more
+        committed()          is told, in that thread too, when the save is complete and durable
+        abandoned()          the same when it has failed
+
+    The newest `keep` checkpoints stay, and for ever the first one after every `keep_every` steps
+    (0 = none). Only those are deleted that this run has written or loaded, or that the run which
+    wrote the loaded one knew in the same way. What parts keep elsewhere, as replay its files, may
+    be whole for the newest one only.
     """
 
-    def __init__(self, directory, keep: int = 2, **parts):
+    def __init__(self, directory, keep: int = 2, keep_every: int = 0, **parts):
         if keep < 1:
             raise ValueError(f'keep is {keep}, at least 1 checkpoint must be kept')
         self.directory = pathlib.Path(str(directory)).expanduser()
         self.keep = keep
+        self.keep_every = keep_every
         self.parts = parts
         self.known = set()
+        self.future = None
 
     def exists(self) -> bool:
         """Whether there is a checkpoint that was completed, damaged since or not."""
@@ -64,23 +79,54 @@ class Checkpoint:
         Raises OSError naming the file if the disk refuses, and ValueError naming the path of data
         that cannot be saved. The checkpoints before are untouched then.
         """
+        return self.cut(step)()
+
+    def begin(self, step: int = 0) -> None:
+        """Save all parts as they are now, in the background. `result` tells what came of it."""
+        assert self.future is None, 'A save is in progress.'
+        self.future = in_background(self.cut(step))
+
+    @property
+    def busy(self) -> bool:
+        """Whether a save in the background is not over yet."""
+        return self.future is not None and not self.future.done()
+
+    def result(self) -> pathlib.Path | None:
+        """Folder of the save in the background, once it is over. Raises what `save` would raise.
+
+        None if none has begun since the last call.
+        """
+        future, self.future = self.future, None
+        return future and future.result()
+
+    def cut(self, step: int = 0) -> Callable[[], pathlib.Path]:
+        """The first half of `save`, which takes all parts as they are now; returns the second."""
+        makers = {name: _cut(name, part) for name, part in self.parts.items()}
+        return functools.partial(self._save, makers, step)
+
+    def _save(self, makers, step):
         name = f'{step:012d}-{self._time()}'
         temp, folder = self.directory / (TEMP + name), self.directory / name
         try:
             self._make(temp)
-            self._write(temp, step)
+            self._write(temp, makers, step)
             files.sync_folder(temp)
             files.move(temp, folder)
         except BaseException:
             _remove(temp)
+            self._tell('abandoned')
             raise
         self.known.add(name)
+        # Without this it may be gone after a power failure, so what the one before needs stays.
         files.sync_folder(self.directory)
-        for part in self.parts.values():
-            if hasattr(part, 'committed'):
-                part.committed()
+        self._tell('committed')
         self._clean()
         return folder
+
+    def _tell(self, outcome):
+        for part in self.parts.values():
+            if hasattr(part, outcome):
+                getattr(part, outcome)()
 
     def load(self, keys=None) -> bool:
         """Load the parts named in `keys` from the newest intact checkpoint.
@@ -137,17 +183,17 @@ class Checkpoint:
         if new:
             files.sync_folder(self.directory.parent)
 
-    def _write(self, folder, step):
+    def _write(self, folder, makers, step):
         listing = {}
-        for name, part in self.parts.items():
-            data, arrays = trees.split(part.save(), name)
+        for name, make in makers.items():
+            data, arrays = make()
             _put(folder / f'{name}.json', [json.dumps(data).encode()], listing)
             if arrays:
                 _put(folder / f'{name}.safetensors', trees.tensor_file(arrays), listing)
         manifest = {
             'format': FORMAT,
             'step': step,
-            'parts': list(self.parts),
+            'parts': list(makers),
             'line': sorted(self.known),
             'files': listing,
         }
@@ -155,7 +201,10 @@ class Checkpoint:
 
     def _clean(self):
         mine = [x for x in self._folders() if x.name in self.known]
+        lasting = self._lasting(mine)
         for folder in mine[self.keep :]:
+            if folder in lasting:
+                continue
             # Renamed first, as half of a folder must not look like a damaged checkpoint.
             temp = folder.with_name(TEMP + folder.name)
             with contextlib.suppress(OSError):
@@ -163,6 +212,30 @@ class Checkpoint:
         for folder in self.directory.glob(f'{TEMP}*'):
             _remove(folder)
         self.known &= {x.name for x in self._folders()}
+
+    def _lasting(self, folders):
+        """The first of the folders, newest first, after every `keep_every` steps."""
+        found, last = set(), 0
+        for folder in reversed(folders) if self.keep_every else ():
+            step = int(FOLDER.fullmatch(folder.name).group(1))
+            if step // self.keep_every > last // self.keep_every:
+                found.add(folder)
+                last = step
+        return found
+
+
+def in_background(function: Callable) -> concurrent.futures.Future:
+    """Call a function in a thread that the end of the program does not wait for."""
+    future = concurrent.futures.Future()
+
+    def run():
+        try:
+            future.set_result(function())
+        except BaseException as e:
+            future.set_exception(e)
+
+    threading.Thread(target=run, name='save', daemon=True).start()
+    return future
 
 
 def find(path) -> list[pathlib.Path]:
@@ -220,6 +293,17 @@ def _cause(error):
 
 def _tell_skipped(folder, error):
     elements.print(f'Skipped checkpoint {folder}: {_cause(error)}', color='yellow')
+
+
+def _cut(name, part):
+    """A function that returns data and arrays of a part as it is now."""
+    if hasattr(part, 'cut'):
+        make = part.cut()
+        return lambda: trees.split(make(), name)
+    # Copies, as the part may write into its own.
+    data, arrays = trees.split(part.save(), name)
+    arrays = {k: v.copy() for k, v in arrays.items()}
+    return lambda: (data, arrays)
 
 
 def _put(path, pieces, listing):

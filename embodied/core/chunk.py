@@ -1,21 +1,19 @@
 """A chunk: up to `size` consecutive steps of one worker, one preallocated array per key.
 
-Chunks form an endless stream by naming their successor. On disk a chunk is one `.npz` file (a zip
-of plain arrays with a checksum each, never pickle), called
+Chunks form an endless stream by naming their successor. On disk a chunk is a `.npz` file, called
 `<utc time>-<id>-<id of the successor>-<length>.npz`.
 """
 
 import datetime
-import io
+import math
 import pathlib
 import re
 import threading
-import zipfile
 
 import elements
 import numpy as np
 
-from . import files
+from . import files, npz
 
 FILENAME = re.compile(r'(\d{8}T\d{6}F\d{6})-([0-9A-Za-z]{1,22})-([0-9A-Za-z]{1,22})-(\d{1,9})\.npz')
 NOTHING = elements.UUID(0)
@@ -37,13 +35,13 @@ class Chunk:
         self.size = size
         self.length = 0
         self.columns = {}
-        # What `update` has changed, and how often. A writer compares the version it wrote.
-        self.changed = set()
+        # How often `update` has changed something. A writer compares the version it wrote.
         self.version = 0
         # Kept by the replay: how many things refer to the chunk, and the position of its start.
         self.refs = 0
         self.base = 0
         self._lock = threading.Lock()
+        self._frozen = []
         self._slots = []
         if spec is not None:
             self._allocate(spec)
@@ -90,9 +88,19 @@ class Chunk:
         """Overwrite the steps from `index` on, `length` of them, for the keys in `mapping`."""
         assert index >= 0 and index + length <= self.length, (index, length, self.length)
         with self._lock:
+            for frozen in self._frozen:
+                frozen._keep(mapping, index, index + length)
             for key, value in mapping.items():
                 self.columns[key][index : index + length] = value
-            self.changed.update(mapping)
+            self.version += 1
+
+    def renew(self, spec: dict) -> None:
+        """Let the columns of a spec begin with zeros, whether they are there or not."""
+        with self._lock:
+            zeros = {k: np.zeros((self.size, *shape), d) for k, (d, shape) in spec.items()}
+            self.columns = {**self.columns, **zeros}
+            if self._slots:
+                self._open()
             self.version += 1
 
     def slice(self, index: int, length: int) -> dict:
@@ -101,24 +109,29 @@ class Chunk:
         return {k: v[index : index + length] for k, v in self.columns.items()}
 
     def close(self) -> None:
-        """No step follows: free the room that was kept for them."""
-        if self.length < self.size:
-            with self._lock:
-                self.columns = {k: v[: self.length].copy() for k, v in self.columns.items()}
+        """No step follows."""
         self.size = self.length
         self._slots = []
 
-    def pack(self, keys=None) -> tuple[int, list]:
-        """Content of a file with all or some columns, as pieces of bytes, and its version."""
-        keys = self.columns if keys is None else keys
+    def trim(self) -> None:
+        """Free the room that a closed chunk had kept for more steps. Takes a copy of the others."""
         with self._lock:
-            # A copy, so that updates may go on while it is written.
-            return self.version, pack({k: self.columns[k][: self.length].copy() for k in keys})
+            if any(len(x) > self.size for x in self.columns.values()):
+                self.columns = {k: v[: self.size].copy() for k, v in self.columns.items()}
+
+    def freeze(self, keys) -> 'Frozen':
+        """The values of some columns as they are now, whatever updates do to them later."""
+        with self._lock:
+            frozen = Frozen(self, keys)
+            self._frozen.append(frozen)
+        return frozen
 
     def save(self, directory, log: bool = False) -> pathlib.Path:
         """Write the chunk into a directory, at once and durably. Raises OSError naming the file."""
         path = pathlib.Path(directory) / self.filename
-        files.replace(path, self.pack()[1])
+        frozen = self.freeze(self.columns)
+        files.replace(path, npz.pack(frozen.values()))
+        frozen.release()
         files.sync_folder(path.parent)
         if log:
             elements.print(f'Saved chunk: {path.name}')
@@ -131,7 +144,7 @@ class Chunk:
         path = pathlib.Path(filename)
         try:
             time, id, successor, length = parse(path.name)
-            columns = read(path)
+            columns = npz.read(path)
             if 'stepid' not in columns:
                 raise ValueError('key stepid is missing')
             lengths = {k: len(v) if v.ndim else 0 for k, v in columns.items()}
@@ -141,7 +154,7 @@ class Chunk:
         except (OSError, ValueError) as e:
             if error == 'none':
                 return None
-            raise ValueError(f'{path}: {describe(e)}') from e
+            raise ValueError(f'{path}: {npz.describe(e)}') from e
         chunk = cls(length, id=id)
         chunk.time, chunk.successor, chunk.length = time, successor, length
         chunk.columns = {**columns, 'stepid': stepids(id, length)}
@@ -149,8 +162,53 @@ class Chunk:
 
     def _allocate(self, spec):
         self.columns = {k: np.empty((self.size, *s), d) for k, (d, s) in spec.items()}
-        self._slots = [(k, v, v.dtype, v.shape[1:]) for k, v in self.columns.items()]
         self.columns['stepid'] = stepids(self.id, self.size)
+        self._open()
+
+    def _open(self):
+        """Prepare for steps to come."""
+        columns = {k: v for k, v in self.columns.items() if k != 'stepid'}
+        self._slots = [(k, v, v.dtype, v.shape[1:]) for k, v in columns.items()]
+
+
+class Frozen:
+    """Values of some columns of a chunk at one moment, without a copy of them.
+
+    Updates of the chunk first keep the rows that they overwrite here, until `release()`.
+    """
+
+    def __init__(self, chunk, keys):
+        self.chunk = chunk
+        self.keys = list(keys)
+        self.length = chunk.length
+        self.version = chunk.version
+        self._kept = {}  # key -> rows that were overwritten since, and which these are
+
+    def values(self) -> dict:
+        """Copies of the columns."""
+        with self.chunk._lock:
+            columns = {k: self.chunk.columns[k][: self.length].copy() for k in self.keys}
+            for key, (old, kept) in self._kept.items():
+                columns[key][kept] = old[kept]
+        return columns
+
+    def release(self) -> None:
+        """The values are not needed any more. May be called more than once."""
+        with self.chunk._lock:
+            self.chunk._frozen = [x for x in self.chunk._frozen if x is not self]
+            self._kept = {}
+
+    def _keep(self, keys, start, stop):
+        for key in self.keys:
+            if key in keys:
+                column = self.chunk.columns[key][: self.length]
+                if key not in self._kept:
+                    # Memory that is never written to takes no room.
+                    self._kept[key] = np.empty_like(column), np.zeros(self.length, bool)
+                old, kept = self._kept[key]
+                new = start + np.flatnonzero(~kept[start:stop])
+                old[new] = column[new]
+                kept[start:stop] = True
 
 
 def parse(name: str) -> tuple:
@@ -193,6 +251,11 @@ def spec_of(step: dict) -> dict:
     return spec
 
 
+def step_bytes(spec: dict) -> int:
+    """Bytes that a step of a spec takes in columns."""
+    return 20 + sum(np.dtype(d).itemsize * math.prod(shape) for d, shape in spec.values())
+
+
 def conform(step: dict, spec: dict) -> dict:
     """The step as arrays of the spec, or ValueError saying what differs."""
     step = {k: v for k, v in step.items() if k != 'stepid' and not k.startswith('log/')}
@@ -214,52 +277,3 @@ def conform(step: dict, spec: dict) -> dict:
             )
         result[key] = value.astype(dtype)
     return result
-
-
-class Pieces(list):
-    """What is written to it, one piece after the other, without a copy."""
-
-    def write(self, data):
-        self.append(data)
-        return memoryview(data).nbytes
-
-    def flush(self):
-        pass
-
-
-def pack(columns: dict) -> Pieces:
-    """A zip file of arrays, as `np.savez` would write it."""
-    pieces = Pieces()
-    with zipfile.ZipFile(pieces, 'w', zipfile.ZIP_STORED) as archive:
-        for key, column in columns.items():
-            header = io.BytesIO()
-            fields = np.lib.format.header_data_from_array_1_0(column)
-            np.lib.format.write_array_header_1_0(header, fields)
-            with archive.open(f'{key}.npy', 'w', force_zip64=True) as file:
-                file.write(header.getvalue())
-                file.write(column.reshape(-1).view(np.uint8).data)
-    return pieces
-
-
-def read(path) -> dict:
-    """Arrays of a zip file, by key. Every kind of damage is a ValueError or an OSError."""
-    columns = {}
-    try:
-        with zipfile.ZipFile(path) as archive:
-            for member in archive.namelist():
-                # The whole member is read first, as this checks it against its checksum.
-                data = io.BytesIO(archive.read(member))
-                array = np.lib.format.read_array(data, allow_pickle=False)
-                columns[member.removesuffix('.npy')] = array
-    except OSError:
-        raise
-    except Exception as e:
-        # A damaged zip file raises a dozen kinds of errors, NotImplementedError among them.
-        raise ValueError(f'damaged, {describe(e)}') from e
-    return columns
-
-
-def describe(error: Exception) -> str:
-    """An error in one line."""
-    text = getattr(error, 'strerror', None) or str(error) or type(error).__name__
-    return ' '.join(text.split())

@@ -1,12 +1,13 @@
 """The chunks of one replay on disk.
 
     <directory>/<chunk>.npz           named by the newest save
-    <directory>/unsaved/<chunk>.npz   full chunks written in the background since then
-    <directory>/updates/<id>-<n>.npz  values of keys that have changed since a chunk was written
+    <directory>/unsaved/<chunk>.npz   chunks written since then, on their way there
+    <directory>/values/<id>-<n>.npz   the columns of one chunk that updates change
 
-A chunk file is written once and never changed, an update file neither: what a save has named stays
-as it was until the next save is complete, which the caller reports by `committed()`. So a crash at
-any moment leaves the state of the newest complete save.
+The rest of a chunk is written once, its values with every save that finds them changed. No file is
+changed, and those that a save names stay until the next one is complete, which the caller reports
+by `committed()`: so a crash at any moment leaves the newest complete save whole. Older ones share
+these files. What has left the replay since is gone for them, and values may be newer ones.
 """
 
 import concurrent.futures
@@ -18,170 +19,245 @@ import re
 import elements
 
 from . import chunk as chunklib
-from . import files
+from . import files, npz
 
-UPDATE = re.compile(r'([0-9A-Za-z]{1,22})-(\d{1,9})\.npz')
-MAX_PENDING = 16
+VALUES = re.compile(r'([0-9A-Za-z]{1,22})-(\d{1,9})\.npz')
 
 
-@dataclasses.dataclass
+@dataclasses.dataclass(eq=False)
 class Entry:
-    """What the disk holds of a chunk: its file, and its newest update file if there is one."""
+    """What the disk holds of a chunk."""
 
+    content: chunklib.Frozen | None = None  # of the file, until that is written
     path: pathlib.Path | None = None
-    update: pathlib.Path | None = None
-    version: int = 0
+    values: pathlib.Path | None = None
+    version: int = -1  # of the values in these two
     pending: concurrent.futures.Future | None = None
+    changed: chunklib.Frozen | None = None  # values that the save in progress writes
+    held: bool = False  # by the save in progress
+    named: bool = False  # by a complete save, as its values are if `values_named`
+    values_named: bool = False
+    gone: bool = False
 
 
 class ChunkStore:
+    """Writes chunks, in the background or for a save, and deletes what nobody needs.
+
+    One save at a time goes through `cut`, `save` and then `committed` or `abandoned`. `cut`,
+    `write` and `forget` take no time, the others may be called in another thread.
+    """
+
     def __init__(self, directory, wait: bool = False):
         self.directory = pathlib.Path(str(directory)).expanduser()
         self.unsaved = self.directory / 'unsaved'
-        self.updates = self.directory / 'updates'
+        self.values = self.directory / 'values'
         self.wait = wait
         self.entries = {}
-        # Files that no chunk needs any more but the last complete save may still name.
+        self.held = []  # Chunks and entries of the save in progress.
+        # What only saves up to the last complete one need: entries of chunks that are gone, since
+        # the last cut and before it, and values that were written anew.
         self.retired = []
         self.released = []
+        self.outdated = []
         self.pool = concurrent.futures.ThreadPoolExecutor(2, 'chunks')
 
-    def write(self, chunk) -> None:
-        """Write a full chunk in the background. A failure is printed, and `save` tries again."""
-        entry = self.entries.setdefault(chunk.id, Entry())
+    def write(self, chunk, apart) -> None:
+        """Write a full chunk in the background, without the columns `apart` that updates change.
+
+        A failure is printed, and `save` tries again.
+        """
+        entry = self._entry(chunk, apart)
         entry.pending = self.pool.submit(self._write, chunk, entry)
         entry.pending.add_done_callback(_report)
-        waiting = [x.pending for x in self.entries.values() if x.pending and not x.path]
         if self.wait:
             concurrent.futures.wait([entry.pending])
-        elif len(waiting) > MAX_PENDING:
-            # The disk is slower than the environments: do not fill the memory.
-            concurrent.futures.wait(waiting, return_when='FIRST_COMPLETED')
 
-    def save(self, chunks) -> list[list[str]]:
-        """Bring the chunks to the disk as they are now, durably.
-
-        Returns the names [chunk file, update file or ''] of each. If this raises (OSError naming
-        the file), the files of the save before are untouched and `save` may be called again.
-        """
-        self._make_folders()
-        entries = [self.entries.setdefault(x.id, Entry()) for x in chunks]
-        self._finish(chunks, entries)
-        with contextlib.ExitStack() as stack:
-            dirty = [(c, e) for c, e in zip(chunks, entries, strict=True) if e.version < c.version]
-            jobs = [self.pool.submit(self._write_update, c, e) for c, e in dirty]
-            stack.callback(concurrent.futures.wait, jobs)
-            for job in jobs:
-                job.result()
-        for entry in entries:
-            if entry.path.parent == self.unsaved:
-                target = self.directory / entry.path.name
-                files.move(entry.path, target)
-                entry.path = target
-        for folder in (self.unsaved, self.updates, self.directory):
-            files.sync_folder(folder)
+    def cut(self, chunks, apart) -> None:
+        """Begin a save of the chunks, which are closed, as they are now."""
+        for _, entry in self.held:  # Of a save whose fate we were not told.
+            entry.named = entry.values_named = True
+        self._let_go()
         self.released, self.retired = self.released + self.retired, []
-        return [[e.path.name, e.update.name if e.update else ''] for e in entries]
+        for chunk in chunks:
+            entry = self._entry(chunk, apart)
+            entry.held = True
+            if entry.version < chunk.version:
+                entry.changed = chunk.freeze(sorted(set(apart) & set(chunk.columns)))
+            self.held.append((chunk, entry))
+
+    def save(self) -> list[list[str]]:
+        """Bring what was cut to the disk, durably.
+
+        Returns the names [chunk file, file of values or ''] of each chunk. If this raises, OSError
+        naming the file, the files of the save before are untouched.
+        """
+        try:
+            self._make_folders()
+            for chunk, _ in self.held:
+                chunk.trim()
+            for chunk, entry in self.held:
+                if entry.pending:
+                    concurrent.futures.wait([entry.pending])
+                    entry.pending = None
+                if not entry.path:
+                    self._write(chunk, entry)
+                if entry.changed:
+                    self._write_values(chunk, entry)
+            for folder in (self.unsaved, self.values, self.directory):
+                files.sync_folder(folder)
+        except BaseException:
+            self.abandoned()
+            raise
+        return [[e.path.name, e.values.name if e.values else ''] for _, e in self.held]
 
     def committed(self) -> None:
         """The save is complete: delete what only the saves before it needed."""
-        for path in self.released:
-            _delete(path)
-        self.released = []
+        self.settle()
+        for entry in self.released:
+            _delete(entry.path, entry.values)
+        _delete(*self.outdated)
+        self.released, self.outdated = [], []
+        self._let_go()
+
+    def abandoned(self) -> None:
+        """The save has failed, before anything could name its files."""
+        self._let_go()
+
+    def settle(self) -> None:
+        """Take the save for complete, so that its files stay, and move them to their place."""
+        for _, entry in self.held:
+            entry.named = entry.values_named = True
+            self._move(entry)
 
     def forget(self, chunk, discard: bool = True) -> None:
         """No longer save a chunk. With `discard` its files go once no save needs them."""
         entry = self.entries.pop(chunk.id, None)
         if entry is None or not discard:
             return
-        if entry.pending:
-            entry.pending.add_done_callback(lambda _: self._retire(entry))
+        entry.gone = True
+        if entry.named or entry.held:
+            self.retired.append(entry)
+        elif entry.pending:
+            entry.pending.add_done_callback(lambda _: _delete(entry.path))
         else:
-            self._retire(entry)
+            _delete(entry.path, entry.values)
 
-    def load(self, names) -> list:
-        """The chunks of a save in its order, None for one that cannot be read."""
-        chunks, updates = [], scan_updates(self.directory)
-        for name, update in names:
-            path = self.directory / name
-            chunk = read_chunk(path)
+    def load(self, names, spec, apart) -> list:
+        """The chunks of a save in its order, None for one that cannot be read.
+
+        `spec` and `apart` are those of the replay. All whose files are gone, as for a save that is
+        not the newest, are told in one line.
+        """
+        chunks, missing, values = [], [], scan_values(self.directory)
+        for name, named in names:
+            path = next((x for x in self._places(name) if x.exists()), None)
+            chunk = read_chunk(path) if path else missing.append(name)
             if chunk:
-                named = [self.updates / update] if update else []
-                self.adopt(chunk, path, named + updates.get(str(chunk.id), []) if named else [])
+                # Those of a save that is not the newest may have been written anew since.
+                known = values.get(str(chunk.id), []) if named else []
+                known = [x for x in known if x.name == named] + known
+                self.adopt(chunk, path, known, spec, apart)
             chunks.append(chunk)
+        if missing:
+            more = f' and {len(missing) - 1} more chunks' if missing[1:] else ''
+            warn(self.directory / missing[0], ValueError(f'it is not there any more{more}'))
         return chunks
 
-    def adopt(self, chunk, path, updates) -> None:
-        """Bring a chunk that was read up to date by the first update file that can be read.
+    def adopt(self, chunk, path, values, spec, apart) -> None:
+        """Give a chunk that was read its columns apart, of the first of some files that fits.
 
-        If its path is in this directory, the chunk is known as on disk from here on.
+        Without one, those that it lacks begin with zeros. If its path is in this directory, the
+        chunk is known as on disk from here on.
         """
-        entry = Entry(path)
-        for update in dict.fromkeys(updates):
-            if apply_update(chunk, update):
-                entry.update, entry.version = update, chunk.version
-                break
-        if path.parent in (self.directory, self.unsaved):
+        entry = Entry(path=path, version=chunk.version, named=True)
+        for name in dict.fromkeys(values):
+            try:
+                chunk.columns.update(read_values(name, chunk, spec, apart))
+            except (OSError, ValueError) as e:
+                warn(name, e)
+                continue
+            entry.values, entry.values_named = name, True
+            break
+        if lacking := {k: spec[k] for k in apart if k in spec and k not in chunk.columns}:
+            if not values:
+                warn(path, ValueError(f'kept, but the values of {", ".join(lacking)} are gone'))
+            chunk.renew(lacking)
+        if path in self._places(path.name):
             self.entries[chunk.id] = entry
 
-    def clear(self) -> None:
-        """After the load of a save: delete what runs have written since it, in vain.
+    def clear(self, names) -> None:
+        """After the load of a save: move its files to their place, and delete what dead runs left.
 
-        That is the files in `unsaved`, updates of chunks that are loaded or gone, and temporary
-        files. Chunk files in the directory itself stay, also those that could not be read.
+        That is the files in `unsaved` that it does not name, values of chunks that are loaded or
+        gone, and temporary files. Chunk files in the directory itself stay.
         """
-        for path in scan(self.unsaved):
-            _delete(path)
-        known = {x.update for x in self.entries.values()}
-        unread = {x.name.split('-')[1] for x in scan(self.directory)}
+        for entry in self.entries.values():
+            self._move(entry)
+        named = {x for x, _ in names}
+        _delete(*(x for x in scan(self.unsaved) if x.name not in named))
+        known = {x.values for x in self.entries.values()}
+        unread = {x.name.split('-')[1] for x in scan(self.directory) + scan(self.unsaved)}
         unread -= {str(x) for x in self.entries}
-        for id, paths in scan_updates(self.directory).items():
-            for path in paths:
-                if path not in known and id not in unread:
-                    _delete(path)
-        for folder in (self.directory, self.unsaved, self.updates):
-            for path in folder.glob(f'*.npz{files.SUFFIX}'):
-                _delete(path)
+        for id, paths in scan_values(self.directory).items():
+            if id not in unread:
+                _delete(*(x for x in paths if x not in known))
+        for folder in (self.directory, self.unsaved, self.values):
+            _delete(*folder.glob(f'*.npz{files.SUFFIX}'))
+
+    def _entry(self, chunk, apart):
+        entry = self.entries.get(chunk.id)
+        if entry is None:
+            here = [k for k in chunk.columns if k not in apart]
+            version = chunk.version if len(here) == len(chunk.columns) else -1
+            entry = Entry(content=chunk.freeze(here), version=version)
+            self.entries[chunk.id] = entry
+        return entry
+
+    def _places(self, name):
+        return self.directory / name, self.unsaved / name
 
     def _make_folders(self):
-        for folder in (self.directory, self.unsaved, self.updates):
+        for folder in (self.directory, self.unsaved, self.values):
             with files.naming(folder):
                 files.make_folder(folder)
 
     def _write(self, chunk, entry):
+        if entry.gone and not entry.held:
+            return
         self._make_folders()
         path = self.unsaved / chunk.filename
-        version, pieces = chunk.pack()
-        files.replace(path, pieces)
-        entry.path, entry.version = path, version
+        files.replace(path, npz.pack(entry.content.values()))
+        entry.path = path
+        entry.content.release()
+        entry.content = None
 
-    def _write_update(self, chunk, entry):
-        count = int(UPDATE.fullmatch(entry.update.name).group(2)) if entry.update else 0
-        path = self.updates / f'{chunk.id}-{count + 1}.npz'
-        version, pieces = chunk.pack(sorted(chunk.changed))
-        files.replace(path, pieces)
-        if entry.update:
-            self.retired.append(entry.update)
-        entry.update, entry.version = path, version
+    def _write_values(self, chunk, entry):
+        count = int(VALUES.fullmatch(entry.values.name).group(2)) if entry.values else 0
+        path = self.values / f'{chunk.id}-{count + 1}.npz'
+        files.replace(path, npz.pack(entry.changed.values()))
+        if entry.values_named:
+            self.outdated.append(entry.values)
+        else:
+            _delete(entry.values)
+        entry.values, entry.values_named, entry.version = path, False, entry.changed.version
 
-    def _finish(self, chunks, entries):
-        """Wait for what is being written, and write what is missing or had failed."""
-        concurrent.futures.wait([x.pending for x in entries if x.pending])
-        missing = [(c, e) for c, e in zip(chunks, entries, strict=True) if not e.path]
-        jobs = [self.pool.submit(self._write, c, e) for c, e in missing]
-        concurrent.futures.wait(jobs)
-        for entry in entries:
-            entry.pending = None
-        for job in jobs:
-            job.result()
+    def _move(self, entry):
+        # If it cannot be moved, it is found where it is.
+        if entry.path.parent == self.unsaved:
+            with contextlib.suppress(OSError):
+                files.move(entry.path, self.directory / entry.path.name)
+                entry.path = self.directory / entry.path.name
 
-    def _retire(self, entry):
-        if entry.path and entry.path.parent == self.unsaved:
-            _delete(entry.path)
-        elif entry.path:
-            self.retired.append(entry.path)
-        if entry.update:
-            self.retired.append(entry.update)
+    def _let_go(self):
+        """End the save in progress, whatever became of it."""
+        held, self.held = self.held, []
+        for _, entry in held:
+            if entry.changed:
+                entry.changed.release()
+                entry.changed = None
+            entry.held = False
+            if entry.gone and not entry.named:
+                _delete(entry.path, entry.values)
 
 
 def scan(directory, log: bool = False) -> list[pathlib.Path]:
@@ -189,7 +265,7 @@ def scan(directory, log: bool = False) -> list[pathlib.Path]:
     directory, found = pathlib.Path(directory), []
     for path in directory.iterdir() if directory.is_dir() else []:
         try:
-            if path.name not in ('unsaved', 'updates') and path.suffix != files.SUFFIX:
+            if path.name not in ('unsaved', 'values') and path.suffix != files.SUFFIX:
                 chunklib.parse(path.name)
                 found.append(path)
         except ValueError as e:
@@ -198,12 +274,12 @@ def scan(directory, log: bool = False) -> list[pathlib.Path]:
     return sorted(found, key=lambda x: x.name, reverse=True)
 
 
-def scan_updates(directory) -> dict[str, list[pathlib.Path]]:
-    """Update files in a directory of chunks by the id of the chunk, newest first."""
+def scan_values(directory) -> dict[str, list[pathlib.Path]]:
+    """Files of values in a directory of chunks by the id of the chunk, newest first."""
     found = {}
-    folder = pathlib.Path(directory) / 'updates'
+    folder = pathlib.Path(directory) / 'values'
     for path in folder.iterdir() if folder.is_dir() else []:
-        if match := UPDATE.fullmatch(path.name):
+        if match := VALUES.fullmatch(path.name):
             found.setdefault(match.group(1), []).append((int(match.group(2)), path))
     return {k: [path for _, path in sorted(v, reverse=True)] for k, v in found.items()}
 
@@ -217,30 +293,32 @@ def read_chunk(path):
         return None
 
 
-def apply_update(chunk, path) -> bool:
-    """Put the values of an update file into a chunk; prints one line if they cannot be used."""
-    try:
-        columns = chunklib.read(path)
-        for key, column in columns.items():
-            if key not in chunk.spec:
-                raise ValueError(f'key {key} is not in the chunk')
-            if column.shape != (chunk.length, *chunk.spec[key][1]):
-                raise ValueError(f'key {key} has the wrong shape {column.shape}')
-    except (OSError, ValueError) as e:
-        warn(path, e)
-        return False
-    chunk.update(0, chunk.length, columns)
-    return True
+def read_values(path, chunk, spec, apart) -> dict:
+    """Columns of a file of values. ValueError or OSError if they do not fit the chunk."""
+    columns = npz.read(path)
+    if lacking := [k for k in apart if k not in columns and k not in chunk.columns]:
+        raise ValueError(f'key {lacking[0]} is missing')
+    for key, column in columns.items():
+        if key not in apart:
+            raise ValueError(f'key {key} does not belong there')
+        dtype, shape = spec[key]
+        if column.dtype != dtype or column.shape != (chunk.length, *shape):
+            raise ValueError(
+                f'key {key} is {column.dtype} {column.shape}, not {dtype} {(chunk.length, *shape)}'
+            )
+    return columns
 
 
 def warn(path, error) -> None:
-    elements.print(f'Skipped replay file {path}: {chunklib.describe(error)}', color='yellow')
+    elements.print(f'Skipped replay file {path}: {npz.describe(error)}', color='yellow')
 
 
-def _delete(path):
+def _delete(*paths):
     # A file that is gone already, or that cannot be deleted, is no reason to stop a run.
-    with contextlib.suppress(OSError):
-        files.remove(path)
+    for path in paths:
+        if path:
+            with contextlib.suppress(OSError):
+                files.remove(path)
 
 
 def _report(future):

@@ -11,17 +11,17 @@ predecessor refers to it. Files are the business of `chunkstore`.
 import collections
 import threading
 
+import elements
 import numpy as np
 
 from . import chunk as chunklib
 from . import chunkstore, limiters, replaystate, selectors
+from . import items as itemlib
 
 MASK = (1 << 32) - 1
-BACKGROUND = (
-    'chunks',
-    'prefetch',
-    'watchdog',
-)  # Names of threads of this package that never add a step.
+ITEM_BYTES = 160  # Memory for what is known about a window, besides its steps.
+# Names of threads of this package that never add a step.
+BACKGROUND = ('chunks', 'prefetch', 'save', 'watchdog')
 
 
 class Stream:
@@ -41,10 +41,12 @@ class Replay:
         batch = replay.sample(16)        # dict of arrays (16, 65, ...)
         replay.update({'stepid': batch['stepid'], 'dyn/deter': deter})
 
-    `capacity` counts windows; at capacity the oldest goes. `online` serves every fresh stretch of
-    steps once in training before anything is drawn by the `selector` (uniform by default). With a
-    `directory`, chunks of `chunksize` steps are written in the background, or at once with
-    `save_wait`. All methods may be called from several threads.
+    `capacity` counts windows, `ram_gb` the memory of their steps (0 = no limit); at the first of
+    both the oldest goes. `online` serves every fresh stretch of steps once in training before
+    anything is drawn by the `selector` (uniform by default). With a `directory`, chunks of
+    `chunksize` steps are written in the background, or at once with `save_wait`. They leave memory
+    and disk as a whole, so with a number of `workers` they are made smaller where that would hold
+    more than a tenth above the capacity. All methods may be called from several threads.
     """
 
     def __init__(
@@ -58,6 +60,8 @@ class Replay:
         save_wait: bool = False,
         name: str = 'unnamed',
         seed: int = 0,
+        ram_gb: float = 0,
+        workers: int = 0,
     ):
         capacity = int(capacity) if capacity else None
         if length < 1 or chunksize < 1:
@@ -68,17 +72,19 @@ class Replay:
         self.capacity = capacity
         self.chunksize = chunksize
         self.online = online
+        self.ram_gb = ram_gb
+        self.workers = workers
         self.selector = selectors.Uniform(seed) if selector is None else selector
         self.name = name
         self.spec = None
+        self.apart = set()  # Keys that have ever been updated; they have files of their own.
+        self.compared = False  # A step with the spec, since that was made or loaded.
         self.store = chunkstore.ChunkStore(directory, save_wait) if directory else None
         self.chunks = {}  # id as bytes -> chunk
         self.serials = {}  # serial number -> chunk
         self.next_serial = 0
         self.streams = {}  # worker -> stream
-        self.items = {}  # key -> position; keys count up, so the oldest item has the smallest
-        self.oldest = 0
-        self.next_key = 0
+        self.items = itemlib.Items()
         self.queue = collections.deque()  # positions of fresh windows
         self.queue_limit = 1024
         self.metrics = collections.Counter()
@@ -110,10 +116,10 @@ class Replay:
         Raises ValueError if its keys, shapes or kinds of numbers differ from the first step.
         """
         with self.lock:
+            if not self.compared:
+                self._compare(step)
             stream = self.streams.get(worker)
             if stream is None:
-                if self.spec is None:
-                    self.spec = chunklib.spec_of(step)
                 chunklib.conform(step, self.spec)
                 stream = self.open_stream(worker)
             chunk = stream.chunk
@@ -155,6 +161,7 @@ class Replay:
         priority = data.pop('priority', None)
         self._check_update(stepid, data)
         with self.lock:
+            self.apart.update(data)
             self.metrics['updates'] += stepid.shape[0]
             if priority is not None and hasattr(self.selector, 'prioritize'):
                 self.selector.prioritize(stepid.reshape(-1, 20), priority.reshape(-1))
@@ -163,24 +170,39 @@ class Replay:
                     self._write_row(ids[0].tobytes(), {k: v[row] for k, v in data.items()})
 
     def save(self) -> dict | None:
-        """Close and write all chunks, durably, and return what `load` needs beside the files.
+        """Write all chunks, durably, and return what `load` needs beside the files.
 
         The data are numbers, strings and arrays. Without a directory there are none. Raises OSError
         naming the file that could not be written; saving may be tried again then.
         """
+        data = self.cut()()
+        if self.store is not None:
+            self.store.settle()
+        return data
+
+    def cut(self):
+        """The first half of a save, which takes no time: returns a function that does the rest.
+
+        That is called once in any thread and returns the data of `save`; `committed` or `abandoned`
+        follow. What is added and updated meanwhile is not part of the save.
+        """
         if self.store is None:
-            return None
+            return lambda: None
         with self.lock:
             for stream in self.streams.values():
                 if stream.chunk.length:
-                    self._complete(stream)
-            return replaystate.save(self)
+                    self._complete(stream, write=False)
+            return replaystate.cut(self)
 
     def committed(self) -> None:
-        """Tell that the data of the last `save` are safe: files that only older ones needed go."""
+        """Tell that the data of the last `cut` are safe: files that only older ones needed go."""
         if self.store is not None:
-            with self.lock:
-                self.store.committed()
+            self.store.committed()
+
+    def abandoned(self) -> None:
+        """Tell that the data of the last `cut` are lost."""
+        if self.store is not None:
+            self.store.abandoned()
 
     def load(self, data: dict | None = None, directory=None, amount: int | None = None) -> None:
         """Fill the replay from disk.
@@ -196,28 +218,28 @@ class Replay:
         with self.lock:
             if data is None or not replaystate.restore(self, data):
                 replaystate.collect(self, folder, amount)
+            self.compared = False
             self.metrics.clear()
 
     def insert(self, position: int) -> None:
         """Make a position an item, after removing the oldest ones at capacity."""
         while self.capacity and len(self.items) >= self.capacity:
             self.remove()
-        self.put(self.next_key, position)
-        self.next_key += 1
-
-    def put(self, key: int, position: int) -> None:
-        """Make a position, whose chunk it refers to already, an item with the given key."""
-        self.items[key] = position
-        self.selector[key] = self._stepids(position)
+        self.selector[self.items.append(position)] = self.stepids(position)
 
     def remove(self) -> None:
         """Remove the oldest item."""
-        while self.oldest not in self.items:
-            self.oldest += 1
-        position = self.items.pop(self.oldest)
-        del self.selector[self.oldest]
-        self.oldest += 1
+        key, position = self.items.pop()
+        del self.selector[key]
         self.release(self.serials[position >> 32])
+
+    def fit(self) -> None:
+        """Bring capacity and size of chunks into what the spec allows, once that is known."""
+        if self.ram_gb:
+            steps = int(self.ram_gb * 1e9 / 1.1 / (chunklib.step_bytes(self.spec) + ITEM_BYTES))
+            self.capacity = max(self.length, min(self.capacity or steps, steps))
+        if self.capacity and self.workers:
+            self.chunksize = max(1, min(self.chunksize, self.capacity // (10 * self.workers)))
 
     def register(self, chunk) -> None:
         """Take in a chunk. Its `refs` count what keeps it alive."""
@@ -253,16 +275,32 @@ class Replay:
         chunk.refs += 1
         return chunk
 
-    def _complete(self, stream):
-        """Close the chunk of a stream, open its successor and write what is closed."""
+    def _compare(self, step):
+        """Take the spec from a step. Keys apart may change it, then their values begin anew."""
+        spec = chunklib.spec_of(step)
+        if self.spec is None:
+            self.spec = spec
+            self.fit()
+        other = lambda k: spec[k][0].kind != self.spec[k][0].kind or spec[k][1] != self.spec[k][1]
+        if changed := sorted(k for k in self.apart & set(spec) & set(self.spec) if other(k)):
+            changes = {k: spec[k] for k in changed}
+            for chunk in self.chunks.values():
+                chunk.renew(changes)
+            self.spec |= changes
+            text = ', '.join(f'{k} is {d} {s}' for k, (d, s) in changes.items())
+            elements.print(f'Replay {self.name}: {text} now, its values begin anew', color='yellow')
+        self.compared = True
+
+    def _complete(self, stream, write=True):
+        """Close the chunk of a stream and open its successor."""
         chunk, successor = stream.chunk, self._open_chunk()
         chunk.successor = successor.id
         chunk.close()
         # The reference of the stream goes from one to the other; the successor gets one more.
         successor.refs += 1
         stream.chunk = successor
-        if self.store is not None:
-            self.store.write(chunk)
+        if write and self.store is not None:
+            self.store.write(chunk, self.apart)
         self.release(chunk)
 
     def _finish_window(self, stream):
@@ -328,7 +366,8 @@ class Replay:
                 column[row, start:stop] = columns[key][first:last]
         return data
 
-    def _stepids(self, position):
+    def stepids(self, position: int) -> np.ndarray:
+        """Ids (length, 20) of the steps of the window at a position."""
         parts = [c.columns['stepid'][i : i + n] for _, c, i, n in self._segments(position)]
         return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
@@ -342,6 +381,11 @@ class Replay:
             if value.shape != expected:
                 raise ValueError(
                     f'Key {key} of the update has shape {value.shape}, it must be {expected}'
+                )
+            if not np.can_cast(value.dtype, self.spec[key][0], 'same_kind'):
+                raise ValueError(
+                    f'Key {key} of the update has type {value.dtype}, it must be '
+                    f'{self.spec[key][0]}'
                 )
 
     def _write_row(self, stepid, values):

@@ -12,39 +12,44 @@ import elements
 import numpy as np
 
 from . import chunk as chunklib
-from . import chunkstore
+from . import chunkstore, npz, states
 
 MASK = (1 << 32) - 1
 
 
-def save(replay) -> dict:
-    """Write all chunks and return what the files do not tell.
+def cut(replay):
+    """A function that writes all chunks as they are now and returns what the files do not tell.
 
     Positions are stored as `number in the list of chunks << 32 | index`.
     """
     chunks = [x for x in replay.chunks.values() if x.length]
-    names = replay.store.save(chunks)
+    replay.store.cut(chunks, replay.apart)
     numbers = {x.base >> 32: number for number, x in enumerate(chunks)}
-    kind = type(replay.selector).__name__
-    selector = {kind: replay.selector.save()} if hasattr(replay.selector, 'save') else {}
-    return {
-        'length': replay.length,
-        'spec': {k: [str(d), list(s)] for k, (d, s) in (replay.spec or {}).items()},
-        'chunks': names,
-        'oldest': replay.oldest,
-        'items': _renumber(_dense(replay), numbers),
-        'queue': _renumber([x for x in replay.queue if x >> 32 in numbers], numbers),
-        'streams': [
-            {
-                'worker': worker,
-                'chunk': stream.chunk.id.value.hex(),
-                'waiting': _renumber(stream.waiting, numbers),
-                'count': stream.count,
-            }
-            for worker, stream in replay.streams.items()
-        ],
-        'selector': selector,
-    }
+    oldest, items = replay.items.save()
+    queue = np.array([x for x in replay.queue if x >> 32 in numbers], np.int64)
+    streams = [
+        (worker, x.chunk.id.value.hex(), np.array(x.waiting, np.int64), x.count)
+        for worker, x in replay.streams.items()
+    ]
+    kind, selector = type(replay.selector).__name__, states.cut(replay.selector)
+    spec = {k: [str(d), list(s)] for k, (d, s) in (replay.spec or {}).items()}
+    fixed = {'length': replay.length, 'spec': spec, 'apart': sorted(replay.apart)}
+
+    def write():
+        return {
+            **fixed,
+            'chunks': replay.store.save(),
+            'oldest': oldest,
+            'items': _renumber(items, numbers),
+            'queue': _renumber(queue, numbers),
+            'streams': [
+                {'worker': a, 'chunk': b, 'waiting': _renumber(c, numbers), 'count': d}
+                for a, b, c, d in streams
+            ],
+            'selector': {kind: selector()},
+        }
+
+    return write
 
 
 def restore(replay, data: dict) -> bool:
@@ -60,7 +65,11 @@ def restore(replay, data: dict) -> bool:
     if replay.store is None:
         raise ValueError(f'Replay {replay.name} needs its directory to load a save')
     replay.spec = {k: (np.dtype(d), tuple(s)) for k, (d, s) in data['spec'].items()} or None
-    chunks = [x and _accept(replay, x) for x in replay.store.load(data['chunks'])]
+    replay.apart = set(data['apart'])
+    chunks = replay.store.load(data['chunks'], replay.spec, replay.apart)
+    chunks = [x and _accept(replay, x) for x in chunks]
+    if replay.spec:
+        replay.fit()
     bases = np.full(len(chunks), -1, np.int64)
     for number, chunk in enumerate(chunks):
         if chunk:
@@ -75,12 +84,12 @@ def restore(replay, data: dict) -> bool:
     replay.queue = collections.deque(queue[queue >= 0].tolist())
     # One of another kind than the saved one begins anew.
     kind = type(replay.selector).__name__
-    if kind in data['selector']:
+    if data['selector'].get(kind):
         replay.selector.load(data['selector'][kind])
     _drop_unused(replay)
     while replay.capacity and len(replay) > replay.capacity:
         replay.remove()
-    replay.store.clear()
+    replay.store.clear(data['chunks'])
     _tell_unknown(replay)
     return True
 
@@ -94,9 +103,10 @@ def collect(replay, directory, amount=None) -> None:
     amount = amount or replay.capacity or np.inf
     paths = chunkstore.scan(directory, log=True) + chunkstore.scan(directory / 'unsaved')
     paths = sorted(paths, key=lambda x: x.name, reverse=True)
-    updates = chunkstore.scan_updates(directory)
+    values = chunkstore.scan_values(directory)
     store = replay.store or chunkstore.ChunkStore(directory)
-    replay.spec = replay.spec or _common_spec(paths)
+    if replay.spec is None:
+        _guess_spec(replay, paths, values)
     found, total = [], 0
     for path in paths:
         if total >= amount:
@@ -104,11 +114,14 @@ def collect(replay, directory, amount=None) -> None:
         chunk = chunkstore.read_chunk(path)
         if chunk and chunk.id.value in replay.chunks:
             chunkstore.warn(path, ValueError('a newer chunk has the same id'))
-        elif chunk and _accept(replay, chunk):
-            replay.register(chunk)
-            store.adopt(chunk, path, updates.get(str(chunk.id), []))
-            found.append(chunk)
-            total += count_windows(replay, chunk)
+        elif chunk:
+            store.adopt(chunk, path, values.get(str(chunk.id), []), replay.spec, replay.apart)
+            if _accept(replay, chunk):
+                replay.register(chunk)
+                found.append(chunk)
+                total += count_windows(replay, chunk)
+            else:
+                store.forget(chunk, discard=False)
     _link(replay, found)
     # Those with windows are held by these from here on; the rest is dropped at the end.
     for chunk in reversed(found):
@@ -141,13 +154,24 @@ def _accept(replay, chunk):
     return None
 
 
-def _common_spec(paths, votes=15):
-    """The spec of most of the newest chunk files, so that one odd file does not decide."""
-    specs = []
-    for path in paths[:votes]:
-        with contextlib.suppress(ValueError):
-            specs.append(chunklib.Chunk.load(path).spec)
-    return max(specs, key=specs.count) if specs else None
+def _guess_spec(replay, paths, values, votes=15):
+    """The spec of most of the newest files, so that one odd file does not decide."""
+    common = {}
+    newest = sorted((x[0] for x in values.values()), key=lambda x: x.stat().st_mtime_ns)
+    for kind, files in (('values', newest[::-1]), ('chunks', paths)):
+        specs = []
+        for path in files[:votes]:
+            with contextlib.suppress(OSError, ValueError):
+                columns = npz.read(path) if kind == 'values' else chunklib.Chunk.load(path).columns
+                specs.append({k: (v.dtype, v.shape[1:]) for k, v in columns.items()})
+        common[kind] = max(specs, key=specs.count) if specs else {}
+    replay.apart = set(common['values'])
+    replay.spec = {**common['chunks'], **common['values']}
+    replay.spec.pop('stepid', None)
+    if replay.spec:
+        replay.fit()
+    else:
+        replay.spec = None
 
 
 def _open_streams(replay, saved):
@@ -169,12 +193,10 @@ def _link(replay, chunks):
 
 def _restore_items(replay, data, bases, counts):
     positions = _translate(data['items'], bases, counts)
-    for key, position in enumerate(positions.tolist(), start=data['oldest']):
-        if position >= 0:
-            replay.serials[position >> 32].refs += 1
-            replay.put(key, position)
-    replay.oldest = data['oldest']
-    replay.next_key = data['oldest'] + len(positions)
+    replay.items.load(data['oldest'], positions)
+    for key, position in replay.items.pairs():
+        replay.serials[position >> 32].refs += 1
+        replay.selector[key] = replay.stepids(position)
 
 
 def _restore_waiting(replay, streams, saved, bases):
@@ -205,16 +227,6 @@ def _tell_unknown(replay):
             f'Left alone {len(unknown)} files in {replay.store.directory} that are not part of '
             f'the save, the newest is {unknown[0].name}'
         )
-
-
-def _dense(replay):
-    """Positions of all items by age, -1 where a key has none."""
-    positions = np.full(replay.next_key - replay.oldest, -1, np.int64)
-    keys = np.fromiter(replay.items.keys(), np.int64, len(replay.items))
-    positions[keys - replay.oldest] = np.fromiter(
-        replay.items.values(), np.int64, len(replay.items)
-    )
-    return positions
 
 
 def _renumber(positions, numbers):

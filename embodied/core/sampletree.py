@@ -81,7 +81,12 @@ class SampleTree:
         return self.keys[slot]
 
     def save(self) -> dict:
-        return {'rng': states.save_rng(self.rng), 'keys': states.save_keys(self.keys)}
+        return self.cut()()
+
+    def cut(self):
+        """A function that returns what `save` would have returned."""
+        rng, keys = states.save_rng(self.rng), states.cut_keys(self.keys)
+        return lambda: {'rng': rng, 'keys': keys()}
 
     def load(self, data: dict) -> None:
         """Take over the random state, and the slots for the keys that are here."""

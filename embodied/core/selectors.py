@@ -3,7 +3,8 @@
 A selector holds keys. It is filled by `selector[key] = stepids`, with the ids (L, 20) of the steps
 of the item, emptied by `del selector[key]`, and `selector()` draws a key. `save()` gives the random
 state and the order of the keys, on which draws depend; `load(data)` takes them over for the keys
-that are here, so the keys are put back first. A key may be any hashable value.
+that are here, so the keys are put back first. `cut()` takes no time, also for millions of keys, and
+returns a function that makes what `save()` would have returned. A key may be any hashable value.
 """
 
 import collections
@@ -13,7 +14,14 @@ import numpy as np
 from . import sampletree, states
 
 
-class Fifo:
+class Selector:
+    """A selector that can be saved."""
+
+    def save(self):
+        return self.cut()()
+
+
+class Fifo(Selector):
     """Always the oldest key."""
 
     def __init__(self):
@@ -32,15 +40,16 @@ class Fifo:
     def __delitem__(self, key):
         del self.keys[key]
 
-    def save(self):
-        return {'keys': states.save_keys(self.keys)}
+    def cut(self):
+        keys = states.cut_keys(self.keys)
+        return lambda: {'keys': keys()}
 
     def load(self, data):
         keys = states.load_keys(self.keys, data['keys'])
         self.keys = collections.OrderedDict.fromkeys(keys)
 
 
-class Uniform:
+class Uniform(Selector):
     """Every key with equal probability."""
 
     def __init__(self, seed: int = 0):
@@ -66,8 +75,9 @@ class Uniform:
             self.keys[slot] = last
             self.slots[last] = slot
 
-    def save(self):
-        return {'rng': states.save_rng(self.rng), 'keys': states.save_keys(self.keys)}
+    def cut(self):
+        rng, keys = states.save_rng(self.rng), states.cut_keys(self.keys)
+        return lambda: {'rng': rng, 'keys': keys()}
 
     def load(self, data):
         states.load_rng(self.rng, data['rng'])
@@ -75,7 +85,7 @@ class Uniform:
         self.slots = {key: slot for slot, key in enumerate(self.keys)}
 
 
-class Recency:
+class Recency(Selector):
     """A key of age n (0 is the newest) with a probability proportional to `uprobs[n]`.
 
     Keys older than there are entries in `uprobs` are not drawn. Fast where the oldest key is
@@ -121,8 +131,9 @@ class Recency:
         else:
             del self.order[self.order.index(key, self.start)]
 
-    def save(self):
-        return {'rng': states.save_rng(self.rng), 'keys': states.save_keys(self.keys)}
+    def cut(self):
+        rng, keys = states.save_rng(self.rng), states.cut_keys(self.keys)
+        return lambda: {'rng': rng, 'keys': keys()}
 
     def load(self, data):
         states.load_rng(self.rng, data['rng'])
@@ -131,7 +142,7 @@ class Recency:
         self.start = 0
 
 
-class Prioritized:
+class Prioritized(Selector):
     """A key with a probability that follows the priorities `p` of its steps.
 
     Its mass is `maxfrac max(p^exponent) + (1 - maxfrac) mean(p^exponent)`. Steps start with the
@@ -215,16 +226,17 @@ class Prioritized:
             mass += (1 - self.maxfrac) * sum(values) / len(values)
         return mass
 
-    def save(self):
-        """Random state, order of the keys, and the priorities that were set."""
-        ids = b''.join(self.scaled) if self._packable() else list(self.scaled)
-        if isinstance(ids, bytes):
-            ids = np.frombuffer(ids, np.uint8).reshape(-1, 20)
-        return {
-            'tree': self.tree.save(),
-            'steps': ids,
-            'scaled': np.array(list(self.scaled.values()), np.float64),
-        }
+    def cut(self):
+        """Of the random state, order of the keys, and the priorities that were set."""
+        tree, steps, scaled = self.tree.cut(), list(self.scaled), list(self.scaled.values())
+
+        def make():
+            ids = steps
+            if all(type(step) is bytes and len(step) == 20 for step in steps):
+                ids = np.frombuffer(b''.join(steps), np.uint8).reshape(-1, 20)
+            return {'tree': tree(), 'steps': ids, 'scaled': np.array(scaled, np.float64)}
+
+        return make
 
     def load(self, data):
         self.scaled = {
@@ -236,11 +248,8 @@ class Prioritized:
             self.tree.update_many(self.items, [self._mass(ids) for ids in self.items.values()])
         self.tree.load(data['tree'])
 
-    def _packable(self):
-        return all(type(step) is bytes and len(step) == 20 for step in self.scaled)
 
-
-class Mixture:
+class Mixture(Selector):
     """First one of several selectors, with a probability of its fraction, then a key of it.
 
     `selectors` and `fractions` are dicts with the same names; a fraction of 0 leaves one out.
@@ -280,9 +289,10 @@ class Mixture:
             if hasattr(selector, 'prioritize'):
                 selector.prioritize(stepids, priorities)
 
-    def save(self):
-        parts = {name: x.save() for name, x in self.selectors.items()}
-        return {'rng': states.save_rng(self.rng), 'selectors': parts}
+    def cut(self):
+        rng = states.save_rng(self.rng)
+        parts = {name: states.cut(x) for name, x in self.selectors.items()}
+        return lambda: {'rng': rng, 'selectors': {name: x() for name, x in parts.items()}}
 
     def load(self, data):
         states.load_rng(self.rng, data['rng'])

@@ -12,12 +12,13 @@ from ..core import (
     driver,
     episodes,
     outputs,
+    processes,
     progress,
     signals,
     supervisor,
     worker,
 )
-from . import evaluate, learner, pretrained
+from . import evaluate, learner, pretrained, saving
 
 
 def train(make_agent, make_replay, make_env, make_stream, make_logger, args):
@@ -67,6 +68,8 @@ class Run:
         self.episodes = episodes.Episodes(self.on_episode)
         self.checkpoint = checkpoint.Checkpoint(
             self.logdir / 'ckpt',
+            args.ckpt_keep,
+            args.ckpt_keep_every,
             replay=self.replay,
             agent=self.agent,
             learner=self.learner,
@@ -77,7 +80,10 @@ class Run:
         self.fps = {'policy': elements.FPS(), 'train': elements.FPS()}
         self.seen_updates = 0
         self.logged = 0
-        self.saved = None
+        self.saver = saving.Saver(
+            self.checkpoint, self.begin_save, args.save_every, self.progress.log
+        )
+        stack.push(self.saver.close)
 
     def more_parts(self):
         """Parts of the checkpoint besides those of every run."""
@@ -113,13 +119,12 @@ class Run:
             )
         self.truncate_logs(int(self.step) * self.logger.multiplier)
         self.seen_updates = self.learner.updates
-        self.logged = self.saved = int(self.step)
+        self.logged = self.saver.saved = int(self.step)
 
     def loop(self, stop):
         args = self.args
         should_log = clock.LocalClock(args.log_every)
         should_report = clock.LocalClock(args.report_every)
-        should_save = clock.LocalClock(args.save_every)
         self.over = self.tolerance.stop = Over(stop, args.duration)
         self.begin()
         while self.step < args.steps and not self.over:
@@ -129,8 +134,7 @@ class Run:
                 self.report()
             if should_log():
                 self.log()
-            if should_save():
-                self.try_save()
+            self.saver(int(self.step))
 
     @contextlib.contextmanager
     def rescued(self, stop):
@@ -142,8 +146,10 @@ class Run:
             yield
         except worker.EnvError as e:
             if not (isinstance(e, supervisor.Hangs) and stop):
-                if int(self.step) and self.saved != int(self.step):
-                    self.try_save()
+                # If that fails too, it has been told.
+                with contextlib.suppress(processes.ProcessError):
+                    if int(self.step):
+                        self.saver.finish(int(self.step))
                 raise
 
     def begin(self):
@@ -184,8 +190,7 @@ class Run:
         self.learner.flush()
         if self.logged != int(self.step):
             self.log()
-        if self.saved != int(self.step):
-            self.save()
+        self.saver.finish(int(self.step))
 
     def log(self):
         """Write everything since the last call."""
@@ -208,18 +213,10 @@ class Run:
         self.logger.write()
         self.logged = int(self.step)
 
-    def save(self):
+    def begin_save(self):
+        """Take what is to be saved, which is written while the run goes on."""
         self.learner.flush()
-        folder = self.checkpoint.save(int(self.step))
-        self.saved = int(self.step)
-        self.progress.log(f'Saved checkpoint: {folder}')
-
-    def try_save(self):
-        """A disk that is full for a while does not end a run."""
-        try:
-            self.save()
-        except OSError as e:
-            self.progress.log(f'Could not save, will try again: {e}')
+        self.checkpoint.begin(int(self.step))
 
     def evaluate(self, stop):
         """Evaluation episodes of the trained agent; the results go to the log and to eval.json."""

@@ -38,6 +38,8 @@ DEFAULTS = {
     'log_every': -1,
     'report_every': 0,
     'save_every': 0,
+    'ckpt_keep': 2,
+    'ckpt_keep_every': 0,
     'envs': ENVS,
     'parallel_envs': False,
     'report_batches': 1,

@@ -17,7 +17,7 @@ class Part:
     def __init__(self, data=None):
         self.data = data
         self.loads = 0
-        self.commits = 0
+        self.outcomes = []
 
     def save(self):
         return self.data
@@ -27,7 +27,10 @@ class Part:
         self.loads += 1
 
     def committed(self):
-        self.commits += 1
+        self.outcomes.append('committed')
+
+    def abandoned(self):
+        self.outcomes.append('abandoned')
 
 
 class Plain:
@@ -118,9 +121,56 @@ def test_keeps_the_newest(tmp_path):
         set_state(made, number)
         made.save(number)
     assert [int(x.split('-')[0]) for x in folders(tmp_path)] == [3, 4]
-    assert made.parts['agent'].commits == 5
+    assert made.parts['agent'].outcomes == ['committed'] * 5
     with pytest.raises(ValueError, match='keep is 0'):
         checkpoint.Checkpoint(tmp_path, keep=0)
+
+
+def test_some_stay_for_ever(tmp_path):
+    for number in range(0, 100, 7):
+        # Each in a run of its own.
+        made = make(tmp_path, number)
+        made.keep_every = 25
+        made.load()
+        set_state(made, number)
+        made.save(number)
+    # The first after 25, 50 and 75 steps, and the newest two.
+    assert [int(x.split('-')[0]) for x in folders(tmp_path)] == [28, 56, 77, 91, 98]
+
+
+def test_in_the_background_the_state_is_that_of_the_beginning(tmp_path):
+    made = make(tmp_path, 1)
+    weights = made.parts['agent'].data['params']['w']
+    write = made.cut(1)
+    # Even where a part writes into its own arrays.
+    weights[:] = 2
+    made.parts['agent'].data['count'] = made.parts['step'].value = 2
+    assert not made.exists()
+    write()
+    made.begin(2)
+    with pytest.raises(AssertionError, match='in progress'):
+        made.begin(3)
+    assert made.result().name.startswith('000000000002-')
+    assert made.result() is None and not made.busy
+    assert [int(x.split('-')[0]) for x in folders(tmp_path)] == [1, 2]
+    for folder, value in zip(sorted(tmp_path.iterdir()), (1, 2), strict=True):
+        data = checkpoint.read(folder, 'agent')[2]
+        assert data['count'] == value and (data['params']['w'] == value).all()
+
+
+def test_failed_in_the_background(tmp_path):
+    made = make(tmp_path, 1)
+    made.save(1)
+    with pytest.MonkeyPatch.context() as patch:
+        faults.Disk(patch, 4, 'full')
+        made.begin(2)
+        with pytest.raises(OSError, match='No space left') as error:
+            made.result()
+    assert error.value.filename.startswith(str(tmp_path))
+    assert made.parts['agent'].outcomes == ['committed', 'abandoned']
+    made.begin(3)
+    made.result()
+    assert [int(x.split('-')[0]) for x in folders(tmp_path)] == [1, 3]
 
 
 def test_resumed_runs_delete_what_the_run_before_knew(tmp_path):

@@ -1,6 +1,7 @@
 """Replay: no step is lost or doubled, whatever threads, crashes and damaged files do."""
 
 import collections
+import contextlib
 import os
 import shutil
 import threading
@@ -8,7 +9,7 @@ import threading
 import numpy as np
 import pytest
 
-from embodied.core import checkpoint, chunk, files, replay, selectors
+from embodied.core import checkpoint, files, npz, replay, selectors
 from embodied.tests import faults
 
 
@@ -419,7 +420,7 @@ def test_files_of_the_published_program(tmp_path):
 
 
 def rewrite(path, change):
-    columns = chunk.read(path)
+    columns = npz.read(path)
     change(columns)
     path.unlink()
     with open(path, 'wb') as file:
@@ -538,12 +539,17 @@ def test_updates_reach_the_disk_at_the_next_save(tmp_path):
         newest.load()
         assert sorted(windows(newest)) == sorted(windows(made))
         assert {x: x.read_bytes() for x in contents} == contents
-    # One update file for each chunk at most, none once the chunks are gone.
-    assert len(list((tmp_path / 'updates').iterdir())) <= len(made.chunks)
+    # One file for each chunk at most, and only for those that are there.
+    assert len(list((tmp_path / 'values').iterdir())) <= len(made.chunks)
     fill(made, 100, start=20)
-    made.save()
+    data = made.save()
     made.committed()
-    assert not list((tmp_path / 'updates').iterdir())
+    named = [x for _, x in data['chunks']]
+    assert sorted(named) == sorted(x.name for x in (tmp_path / 'values').iterdir())
+    # Chunks that were written since the first update are without what updates change.
+    (path,) = tmp_path.glob(data['chunks'][-1][0])
+    assert set(npz.read(path)) == {*step(0, 0), 'stepid'} - {'latent'}
+    assert set(npz.read(tmp_path / 'values' / named[-1])) == {'latent'}
 
 
 def test_damaged_update_costs_the_update_only(tmp_path, capsys):
@@ -553,7 +559,7 @@ def test_damaged_update_costs_the_update_only(tmp_path, capsys):
     stepid = made.sample(1)['stepid']
     made.update({'stepid': stepid, 'latent': np.full((1, 4, 3), 5, np.float32)})
     data = made.save()
-    damaged = sorted((tmp_path / 'updates').iterdir())[0]
+    damaged = sorted((tmp_path / 'values').iterdir())[0]
     os.truncate(damaged, 10)
     other = make(tmp_path)
     other.load(data)
@@ -590,7 +596,10 @@ def test_without_data_unsaved_chunks_count_too(tmp_path):
 
 
 def run_until(tmp_path, patch, at, mode):
-    """Two saves with a fault in the second; what was current after each, and the faulty disk."""
+    """Two saves with a fault in the last; the states that they took, and the faulty disk.
+
+    Training goes on while the last one is written.
+    """
     made = make(tmp_path / 'replay', capacity=10, online=True)
     saves = checkpoint.Checkpoint(tmp_path / 'ckpt', keep=1, replay=made)
     states = []
@@ -602,17 +611,22 @@ def run_until(tmp_path, patch, at, mode):
     saves.save(1)
     states.append(snapshot(made))
     disk = faults.Disk(patch, at, mode)
-    batch = made.sample(4)
-    try:
-        made.update({'stepid': batch['stepid'], 'latent': np.ones((4, 4, 3), np.float32)})
-        fill(made, 9, workers=1, start=9)
-        saves.save(2)
-    except (faults.Crash, OSError):
-        pass
-    finally:
-        made.store.pool.shutdown()
-    states.append(snapshot(made))
+    with contextlib.suppress(faults.Crash):
+        train(made, start=9, steps=9, value=3)
+        write = saves.cut(2)
+        states.append(snapshot(made))
+        train(made, start=18, steps=7, value=4)
+        with contextlib.suppress(OSError):
+            write()
+        train(made, start=25, steps=3, value=5)
+    made.store.pool.shutdown()
     return made, states, disk
+
+
+def train(made, start, steps, value):
+    batch = made.sample(4)
+    made.update({'stepid': batch['stepid'], 'latent': np.full((4, 4, 3), value, np.float32)})
+    fill(made, steps, workers=1, start=start)
 
 
 @pytest.fixture
@@ -648,13 +662,16 @@ def test_full_disk_at_every_operation(tmp_path, no_fsync):
         total = run_until(tmp_path / 'count', patch, 0, 'full')[2].count
     for at in range(1, total + 1, 3):
         with pytest.MonkeyPatch.context() as patch:
-            made, states, _ = run_until(tmp_path / 'run', patch, at, 'full')
+            made, _, _ = run_until(tmp_path / 'run', patch, at, 'full')
         # There is room again: the same run saves, and not a step is missing.
         made.store.pool = type(made.store.pool)(2)
         checkpoint.Checkpoint(tmp_path / 'run' / 'ckpt', replay=made).save(3)
         other = make(tmp_path / 'run' / 'replay', capacity=10, online=True)
         assert checkpoint.Checkpoint(tmp_path / 'run' / 'ckpt', replay=other).load()
-        assert snapshot(other)['data'] == states[1]['data']
+        assert snapshot(other) == snapshot(made)
+        # Of the saves that failed nothing is left.
+        kept = len(list((tmp_path / 'run' / 'replay').rglob('*.npz')))
+        assert kept == 2 * (len(made.chunks) - 1)
         shutil.rmtree(tmp_path / 'run')
 
 

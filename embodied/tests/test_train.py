@@ -15,7 +15,7 @@ import scope
 
 import embodied
 from embodied import build
-from embodied.core import checkpoint, envset, selectors, supervisor, worker
+from embodied.core import checkpoint, envset, processes, selectors, supervisor, worker
 from embodied.run.evaluate import EVAL_INDEX
 from embodied.tests import fakes, runs
 
@@ -338,22 +338,24 @@ def test_checkpoints_that_cannot_be_read(tmp_path):
 
 
 def test_full_disk_does_not_end_the_run(tmp_path, monkeypatch, capsys):
-    save, calls = checkpoint.Checkpoint.save, []
+    save, calls = checkpoint.Checkpoint._save, []
 
-    def failing(self, step):
+    def failing(self, makers, step):
         calls.append(step)
         if len(calls) in (2, 3):
             raise OSError(28, 'No space left on device', 'ckpt/agent')
-        return save(self, step)
+        return save(self, makers, step)
 
-    monkeypatch.setattr(checkpoint.Checkpoint, 'save', failing)
+    monkeypatch.setattr(checkpoint.Checkpoint, '_save', failing)
     parts = runs.Parts(tmp_path, steps=12, save_every=-1).train()
     assert calls == [2, 4, 6, 8, 10, 12]
     out = capsys.readouterr().out
-    assert out.count('Could not save, will try again: [Errno 28] No space left on device') == 2
+    told = "Could not save, will try again: [Errno 28] No space left on device: 'ckpt/agent'"
+    assert out.count(told) == 2
+    assert out.count('after 2 that failed') == 1
     check_replay(parts, numbers(12))
     calls[:] = [0]
-    with pytest.raises(OSError, match='No space left'):
+    with pytest.raises(processes.ProcessError, match=r'end of the run: .*No space left'):
         runs.Parts(tmp_path, steps=14).train()
 
 

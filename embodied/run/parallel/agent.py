@@ -49,10 +49,11 @@ class AgentRun(Run):
         self.thread = threading.Thread(target=self._act, name='actor', daemon=True)
         self.thread.start()
         stack.callback(self._end)
-        self.clients = [role.connect(args, 'replay') for _ in range(2)]
+        self.clients = [role.connect(args, 'replay') for _ in range(3)]
         stack.callback(self._dismiss)
-        replay, eval_replay = (RemoteReplay(self.clients[0], x) for x in ('train', 'eval'))
-        self.adding = {x: RemoteReplay(self.clients[1], x) for x in ('train', 'eval')}
+        learning, adding, saving = self.clients
+        replay, eval_replay = (RemoteReplay(learning, x, saving) for x in ('train', 'eval'))
+        self.adding = {x: RemoteReplay(adding, x) for x in ('train', 'eval')}
         make_logger = lambda: RemoteLogger(role.connect(args, 'logger'))
         super().__init__(make_agent, lambda: replay, None, RemoteStream, make_logger, args, stack)
         rate = args.train_ratio / self.learner.batch_steps
@@ -120,11 +121,11 @@ class AgentRun(Run):
         with self.lock:
             super().log()
 
-    def save(self):
+    def begin_save(self):
         with self.lock:
             for replay in self.adding.values():
                 replay.drain()
-            super().save()
+            super().begin_save()
 
     def evaluate(self, stop):
         """Evaluation episodes of the trained agent in the environments for that."""
@@ -141,6 +142,8 @@ class AgentRun(Run):
         """Save what is here when another role is gone; returns the folder."""
         with contextlib.suppress(rpc.Unreachable):
             self.learner.flush()
+        with contextlib.suppress(rpc.Unreachable):  # Which the save in progress may have needed.
+            self.saver.settle()
         with self.lock:
             return self.checkpoint.save(int(self.step))
 

@@ -1,11 +1,12 @@
 """Replay in a process of its own: it takes transitions and hands out batches of its streams."""
 
 import contextlib
+import time
 
 import elements
 import numpy as np
 
-from ...core import base, rpc
+from ...core import base, checkpoint, rpc
 from . import role
 
 
@@ -14,6 +15,7 @@ def parallel_replay(make_replay_train, make_replay_eval, make_stream, args) -> N
     replays = {'train': make_replay_train(), 'eval': make_replay_eval()}
     sources = {'train': 'train', 'report': 'train', 'eval': 'eval'}
     streams = {k: iter(make_stream(replays[v], k)) for k, v in sources.items()}
+    saves = {}
 
     def add(name, trans, workers):
         for i, worker in enumerate(workers):
@@ -24,14 +26,20 @@ def parallel_replay(make_replay_train, make_replay_eval, make_stream, args) -> N
             raise ValueError(f'replay for {mode} is empty')
         return next(streams[mode])
 
+    def saved(name):
+        """Data of the save that was cut last, in a list, once they are written."""
+        return [saves[name].result()] if saves[name].done() else []
+
     methods = {
         'add': add,
         'sample': sample,
         'update': lambda name, data: replays[name].update(data),
         'size': lambda name: len(replays[name]),
         'stats': lambda name: replays[name].stats(),
-        'save': lambda name: replays[name].save(),
+        'cut': lambda name: saves.update({name: checkpoint.in_background(replays[name].cut())}),
+        'saved': saved,
         'committed': lambda name: replays[name].committed(),
+        'abandoned': lambda name: replays[name].abandoned(),
         'load': lambda name, data: replays[name].load(data),
         'save_stream': lambda mode: streams[mode].save(),
         'load_stream': lambda mode, data: streams[mode].load(data),
@@ -40,11 +48,15 @@ def parallel_replay(make_replay_train, make_replay_eval, make_stream, args) -> N
 
 
 class RemoteReplay:
-    """One of the replays of the role, in the place of a Replay. For one thread."""
+    """One of the replays of the role, in the place of a Replay. For one thread.
 
-    def __init__(self, client, name='train'):
+    A save that it has cut is waited for in another thread, which calls by `saving`.
+    """
+
+    def __init__(self, client, name='train', saving=None):
         self.client = client
         self.name = name
+        self.saving = saving
         self.calls = role.Pipeline(client)
         self.saved = None
 
@@ -70,22 +82,37 @@ class RemoteReplay:
     def stats(self):
         return self.client.call('stats', self.name)
 
-    def save(self):
-        """State of the role. If it is gone, the state that was saved last: its files are there."""
+    def cut(self):
+        """See Replay. If the role is gone, the state that was saved last: its files are there."""
         try:
             self.drain()
-            self.saved = self.client.call('save', self.name)
+            self.client.call('cut', self.name)
         except rpc.Unreachable as e:
             elements.print(f'{e}: its last save is kept', color='yellow')
-        return self.saved
+            return lambda: self.saved
+        return self._written
 
     def committed(self):
-        with contextlib.suppress(rpc.Unreachable):  # Told by `save` already.
-            self.client.call('committed', self.name)
+        with contextlib.suppress(rpc.Unreachable):  # Told by `cut` already.
+            self.saving.call('committed', self.name)
+
+    def abandoned(self):
+        with contextlib.suppress(rpc.Unreachable):
+            self.saving.call('abandoned', self.name)
 
     def load(self, data=None):
         self.saved = data
         self.client.call('load', self.name, data)
+
+    def _written(self):
+        """The data of a save, once the role has written it."""
+        try:
+            while not (data := self.saving.call('saved', self.name)):
+                time.sleep(0.05)
+            (self.saved,) = data
+        except rpc.Unreachable as e:
+            elements.print(f'{e}: its last save is kept', color='yellow')
+        return self.saved
 
 
 class RemoteStream(base.Stream):
