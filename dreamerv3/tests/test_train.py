@@ -124,11 +124,17 @@ def test_vector_task_trains_and_resumes(tmp_path):
     assert items[140] - items[100] == 40
 
 
-def test_stopped_and_resumed_is_the_same_as_straight(tmp_path):
+def test_the_same_again_and_stopped_and_resumed(tmp_path):
+    # Four environments in processes of their own.
     command = '--configs gym debug --run.train_ratio 16 --run.parallel_envs True'
     straight = main(tmp_path / 'straight', f'{command} --run.steps 120')
     for steps in (72, 120):
         resumed = main(tmp_path / 'resumed', f'{command} --run.steps {steps}')
+    again = main(tmp_path / 'again', f'{command} --run.steps 120')
+    check_same(again.save()['params'], straight.save()['params'])
+    for name in (*(f'train/loss/{x}' for x in LOSSES), 'train/opt/grad_norm', 'episode/score'):
+        left, right = (column(tmp_path / x, name) for x in ('straight', 'again'))
+        assert left == right and left
     assert resumed.counters == straight.counters
     check_same(resumed.save()['params'], straight.save()['params'])
     check_same(resumed.save()['acting'], straight.save()['acting'])
