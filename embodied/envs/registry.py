@@ -13,6 +13,7 @@ import difflib
 import importlib
 import importlib.util
 import inspect
+import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -94,7 +95,9 @@ def split(task: str) -> tuple[str, str]:
         return suite, name
     if ':' in task:
         return 'custom', task
-    return ('gym', task) if _is_gym_id(task) else (suite, name)
+    if not name and re.search(r'-v\d+$', task):
+        return 'gym', task
+    return suite, name
 
 
 def foreign(task: str) -> bool:
@@ -163,11 +166,3 @@ def _suggest(suite):
         f'{hint} Tasks are SUITE_TASK with the suites: {", ".join(sorted(suites))}; '
         'or MODULE:NAME for an environment of your own'
     )
-
-
-def _is_gym_id(task):
-    if importlib.util.find_spec('gymnasium') is None or '-v' not in task:
-        return False
-    import gymnasium
-
-    return task in gymnasium.registry
