@@ -8,8 +8,9 @@ import ninjax as nj
 import numpy as np
 
 import dreamerv3
-from dreamerv3 import agent
+from dreamerv3 import agent, imagine, importer
 from embodied import config
+from embodied.core import checkpoint, spaces
 from embodied.jax import Agent
 
 SCHEMA = config.Schema(pathlib.Path(dreamerv3.__file__).parent / 'configs.yaml')
@@ -42,6 +43,31 @@ def make_model(obs_space=None, act_space=None, flags=(), replay_context=1):
 
 def make_agent(*args, seed=0, **kwargs):
     return Agent(make_model(*args, **kwargs), seed=seed)
+
+
+def write(folder, obs_space=None, act_space=None, flags=(), step=7, task='dummy_disc', seed=0):
+    """Logdir of a run that saved this agent with random parameters. Returns the parameters."""
+    options = SCHEMA.resolve(
+        ['debug'], {**FLAGS, 'task': task, 'logdir': str(folder), **dict(flags)}
+    )
+    obs_space, act_space = obs_space or VECTOR, act_space or CHOICE
+    rng = np.random.default_rng(seed)
+    shapes = imagine.params(make_model(obs_space, act_space, flags), SEED)
+    params = {k: random_parameter(k, v.shape, rng) for k, v in shapes.items()}
+    saved = {'obs': spaces.save(obs_space), 'act': spaces.save(act_space)}
+    parts = {'agent': importer.Imported({'params': params, 'spaces': saved})}
+    folder.mkdir(parents=True, exist_ok=True)
+    config.save(options, folder / 'config.yaml')
+    checkpoint.Checkpoint(folder / 'ckpt', **parts).save(step)
+    return params
+
+
+def random_parameter(name, shape, rng):
+    """Scales around 1, others around 0, such that outputs are about as large as inputs."""
+    value = rng.standard_normal(shape).astype(np.float32)
+    if name.endswith('scale'):
+        return 1 + value / 10
+    return value / np.sqrt(shape[-2]) if len(shape) > 1 else value / 10
 
 
 def draw(space, shape, rng):
