@@ -1,11 +1,12 @@
 """What must hold between options, whatever the agent: told in one line before anything starts."""
 
+import importlib.util
 import math
 import os
 import pathlib
 import re
 
-from .core import checkpoint, hardware, rpc
+from .core import checkpoint, hardware, outputs, rpc
 
 # What a changed option means to a run that goes on.
 RESUMED = {
@@ -91,9 +92,15 @@ def image_sizes(config):
 
 
 def logger(config):
-    outputs = config.logger.outputs
-    if len(set(outputs)) != len(outputs):
-        raise ValueError(f'logger.outputs: got {list(outputs)}, allowed is each once')
+    names = config.logger.outputs
+    if len(set(names)) != len(names):
+        raise ValueError(f'logger.outputs: got {list(names)}, allowed is each once')
+    for name, package in outputs.PACKAGES.items():
+        if name in names and importlib.util.find_spec(package) is None:
+            raise ValueError(
+                f'logger.outputs: got {name!r}, which needs the package {package!r}: '
+                f"pip install 'dreamerv3-embodied[{name}]'"
+            )
     try:
         re.compile(config.logger.filter)
     except re.error as e:

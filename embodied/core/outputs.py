@@ -1,22 +1,29 @@
-"""Where metrics go: the terminal, JSON lines, scope. Outputs of an elements.Logger.
+"""Where metrics go: the terminal, JSON lines, scope, and others. Outputs of an elements.Logger.
 
 An output is called with tuples (step, name, value); a value is a text or an array: a scalar, an
 image (H, W[, C]) or a video (T, H, W, C), uint8 or float in [0, 1]. One that fails is reported once
 and tried again with the next metrics; training goes on.
 """
 
+import contextlib
 import pathlib
 import re
 import shutil
 import sys
 
-from . import jsonl, scopes
+from . import jsonl, scopes, tensorboard, trackers
 
 TABLES = ('metrics.jsonl', 'scores.jsonl', 'eval_scores.jsonl')
+FOLDERS = ('scope', 'tensorboard', 'wandb', 'mlflow')
+# Packages that outputs need, which are not installed unless they are asked for.
+PACKAGES = {'tensorboard': 'tensorboardX', 'wandb': 'wandb', 'mlflow': 'mlflow'}
 
 
-def make_outputs(config, logdir: str | pathlib.Path) -> list:
-    """Outputs named in the `logger` block; the terminal is always there."""
+def make_outputs(config, logdir: str | pathlib.Path, options: dict | None = None) -> list:
+    """Outputs named in the `logger` block; the terminal is always there.
+
+    options   of the whole run by key, for outputs that show them beside the metrics
+    """
     logdir = pathlib.Path(logdir)
     outputs = [Safe(Terminal(config.filter))]
     if 'jsonl' in config.outputs:
@@ -25,11 +32,16 @@ def make_outputs(config, logdir: str | pathlib.Path) -> list:
         outputs.append(Safe(jsonl.JSONL(logdir / 'eval_scores.jsonl', '^eval_episode/score$')))
     if 'scope' in config.outputs:
         outputs.append(Safe(scopes.Scope(logdir, config.fps)))
+    if 'tensorboard' in config.outputs:
+        outputs.append(Safe(tensorboard.TensorBoard(logdir, config.fps)))
+    for name, tracker in (('wandb', trackers.WandB), ('mlflow', trackers.MLflow)):
+        if name in config.outputs:
+            outputs.append(Safe(tracker(logdir, options or {}, config.fps)))
     return outputs
 
 
 def truncate(logdir: str | pathlib.Path, step: int) -> None:
-    """Cut everything after a step from the files of all outputs.
+    """Cut everything after a step from the files of all outputs that can be cut.
 
     For a run that goes on from a checkpoint, before its first write: the steps after the checkpoint
     come again.
@@ -46,7 +58,7 @@ def set_aside(logdir: str | pathlib.Path) -> pathlib.Path | None:
     For a run that begins anew in a folder with the logs of another, whose steps would mix.
     """
     logdir = pathlib.Path(logdir)
-    found = [logdir / x for x in (*TABLES, 'scope') if (logdir / x).exists()]
+    found = [logdir / x for x in (*TABLES, *FOLDERS) if (logdir / x).exists()]
     if not found:
         return None
     count = 1
@@ -68,15 +80,28 @@ class Safe:
         self.told = set()
 
     def __call__(self, summaries):
-        try:
+        with self._telling('will try again'):
             self.output(summaries)
             self.told.clear()
+
+    def wait(self):
+        """The last attempt for what failed, and the end."""
+        with self._telling('at the end of the run'):
+            if self.told:
+                self.output(())
+            if hasattr(self.output, 'close'):
+                self.output.close()
+
+    @contextlib.contextmanager
+    def _telling(self, outlook):
+        try:
+            yield
         except Exception as e:
             text = ' '.join(f'{type(e).__name__}: {e}'.split())
-            if text not in self.told:
-                self.told.add(text)
+            if (outlook, text) not in self.told:
+                self.told.add((outlook, text))
                 name = type(self.output).__name__
-                print(f'Output {name} failed, will try again: {text}', file=self.stream, flush=True)
+                print(f'Output {name} failed, {outlook}: {text}', file=self.stream, flush=True)
 
 
 class Terminal:

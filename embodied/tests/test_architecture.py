@@ -29,6 +29,7 @@ BELOW = {
 }
 # Packages that core may use beside the standard library.
 CORE = {'numpy', 'elements', 'safetensors', 'cloudpickle', 'scope', 'PIL', 'zmq'}
+CORE |= {'tensorboardX', 'wandb', 'mlflow'}  # Only where an output is asked for.
 
 
 def sources(folder):

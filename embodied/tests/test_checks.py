@@ -169,3 +169,13 @@ def test_roles(changes, match, monkeypatch):
 def test_roles_that_may_be(changes, monkeypatch):
     monkeypatch.setenv('EMBODIED_TOKEN', 'secret')
     checks.check(elements.Config(GOOD).update({'script': 'parallel', **changes}))
+
+
+@pytest.mark.parametrize('name', ['tensorboard', 'wandb', 'mlflow'])
+def test_outputs_without_their_package_are_told(monkeypatch, name):
+    monkeypatch.setattr(checks.importlib.util, 'find_spec', lambda package: None)
+    checks.check(elements.Config(GOOD))
+    with pytest.raises(
+        ValueError, match=rf"^logger.outputs: got '{name}', .*: pip install '.*\[{name}"
+    ):
+        checks.check(elements.Config(GOOD).update({'logger.outputs': ('jsonl', name)}))

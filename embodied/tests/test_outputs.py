@@ -97,3 +97,50 @@ def test_failing_output_is_told_once_and_tried_again():
     line = 'Output function failed, will try again: OSError: No space left\n'
     # Once for the first two, and again after it had worked.
     assert stream.getvalue() == 2 * line
+
+
+def test_last_attempt_at_the_end():
+    stream, calls = io.StringIO(), []
+
+    class Output:
+        closed = 0
+
+        def __call__(self, summaries):
+            calls.append(summaries)
+            if len(calls) == 1:
+                raise OSError('No space')
+
+        def close(self):
+            self.closed += 1
+            raise OSError('No way')
+
+    output = Output()
+    safe = outputs.Safe(output, stream)
+    logger = elements.Logger(elements.Counter(), [safe])
+    logger.add({'score': 1})
+    logger.close()
+    assert calls[1:] == [()]
+    assert output.closed == 1
+    assert stream.getvalue().splitlines() == [
+        'Output Output failed, will try again: OSError: No space',
+        'Output Output failed, at the end of the run: OSError: No way',
+    ]
+
+
+def test_outputs_stack(tmp_path):
+    names = ('jsonl', 'tensorboard', 'mlflow', 'wandb', 'scope')
+    made = outputs.make_outputs(config(names), tmp_path, {'task': 'x'})
+    kinds = [type(x.output).__name__ for x in made]
+    assert kinds == ['Terminal', *['JSONL'] * 3, 'Scope', 'TensorBoard', 'WandB', 'MLflow']
+    assert made[-1].output.options == {'task': 'x'}
+    assert list(tmp_path.iterdir()) == []  # Nothing is opened before there is something to write.
+
+
+def test_all_are_set_aside(tmp_path):
+    for name in ('scope', 'tensorboard', 'wandb', 'mlflow'):
+        (tmp_path / name).mkdir()
+    (tmp_path / 'metrics.jsonl').touch()
+    (tmp_path / 'config.yaml').touch()
+    folder = outputs.set_aside(tmp_path)
+    assert sorted(x.name for x in tmp_path.iterdir()) == ['before-1', 'config.yaml']
+    assert len(list(folder.iterdir())) == 5
