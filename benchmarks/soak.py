@@ -1,0 +1,362 @@
+"""Runs that are killed 200 times, go on for 300 thousand steps, and lose their disk.
+
+    python benchmarks/soak.py kills [--count 200] [--processes] [--learn] [-- KEY=VALUE ...]
+    python benchmarks/soak.py memory [--steps 300000] [--capacity 20000] [-- KEY=VALUE ...]
+    python benchmarks/soak.py diskfull [--mb 16] [-- KEY=VALUE ...]
+
+`kills` ends a run by SIGKILL again and again, half of the times during a save, and starts it again
+each time. The observation `count` of the dummy numbers all observations of an environment over all
+restarts, so what is missing in replay, there twice, or not of this run is seen. `memory` looks at a
+process that acts at random, once its replay is full. `diskfull` needs root, for a small tmpfs.
+
+Agents act at random, so that starting again takes no compilation, unless `--learn` is given.
+Results are printed and added to benchmarks/soak.json.
+"""
+
+import argparse
+import contextlib
+import io
+import itertools
+import json
+import os
+import pathlib
+import re
+import shutil
+import signal
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+
+import numpy as np
+
+from embodied import build, config
+from embodied.core import checkpoint
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+SCHEMA = config.Schema(ROOT / 'dreamerv3' / 'configs.yaml')
+RESULTS = ROOT / 'benchmarks' / 'soak.json'
+ENVS = 4
+BASE = {
+    'task': 'dummy_disc',
+    'env.dummy.size': '48 48',
+    'env.dummy.length': '37',
+    'run.envs': str(ENVS),
+    'run.report_every': '0',
+    'run.log_every': '1',
+    'run.save_every': '1',
+    'replay.chunksize': '64',
+    'jax.debug': 'False',
+}
+PATIENCE = 300  # Seconds for anything to happen.
+ORPHANS = 5  # Seconds after which nothing may be left of a killed run.
+
+
+class Program:
+    """The program on a logdir, in a session of its own, with what it prints in a file."""
+
+    def __init__(self, logdir, flags):
+        self.began = time.monotonic()
+        self.output = logdir.with_suffix('.txt')
+        values = [[f'--{k}', *v.split()] for k, v in {**flags, 'logdir': str(logdir)}.items()]
+        command = [sys.executable, 'dreamerv3/main.py', '--configs', 'debug']
+        with self.output.open('wb') as f:
+            self.process = subprocess.Popen(
+                [*command, *itertools.chain(*values)],
+                cwd=ROOT,
+                env={**os.environ, 'PYTHONPATH': str(ROOT), 'PYTHONUNBUFFERED': '1'},
+                stdout=f,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+
+    @property
+    def text(self):
+        return self.output.read_text(errors='replace')
+
+    @property
+    def runs(self):
+        return self.process.poll() is None
+
+    def wait(self, condition, seconds=PATIENCE):
+        """Whether a condition comes true before the program ends and before the time is over."""
+        deadline = time.monotonic() + seconds
+        while self.runs and time.monotonic() < deadline:
+            if condition():
+                return True
+            time.sleep(0.002)
+        return bool(condition())
+
+    def saved(self):
+        """Steps of the saves that it has reported."""
+        return [int(x) for x in re.findall(r'Saved checkpoint: .*/(\d+)-', self.text)]
+
+    def kill(self):
+        """End it at once. Returns how many of its processes were left after some seconds."""
+        self.process.kill()
+        self.process.wait()
+        deadline = time.monotonic() + ORPHANS
+        while (left := session(self.process.pid)) and time.monotonic() < deadline:
+            time.sleep(0.01)
+        for pid in left:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        return len(left)
+
+    def stop(self):
+        """End it as Ctrl-C does, and return its exit code."""
+        self.process.send_signal(signal.SIGINT)
+        return self.process.wait(PATIENCE)
+
+
+def session(number):
+    """Processes of a session that are not over."""
+    found = []
+    for path in pathlib.Path('/proc').glob('[0-9]*/stat'):
+        with contextlib.suppress(OSError):
+            state, _, _, theirs = path.read_text().rpartition(')')[2].split()[:4]
+            if int(theirs) == number and state not in 'ZX':
+                found.append(int(path.parent.name))
+    return found
+
+
+def contents(logdir, flags):
+    """What the newest checkpoint holds, read from a copy.
+
+    Its step, the numbers of the observations in its replay, the capacity of that in steps, and the
+    bytes of one step.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        copy = pathlib.Path(folder)
+        for name in ('ckpt', 'replay'):
+            shutil.copytree(logdir / name, copy / name)
+        _, step, data = checkpoint.read(copy, 'replay')
+        values = {k: v.split() if ' ' in v else v for k, v in flags.items()}
+        options = SCHEMA.resolve(['debug'], {**values, 'logdir': folder})
+        replay = build.make_replay(options)
+        with contextlib.redirect_stdout(io.StringIO()):
+            replay.load(data)
+        chunks = [x for x in replay.chunks.values() if x.length]
+        counts = np.concatenate([x.columns['count'][: x.length] for x in chunks]).astype(int)
+        size = sum(x.nbytes for x in chunks) / len(counts)
+        return step, counts, options.replay.size, size
+
+
+def compare(logdir, flags):
+    """What is wrong with the replay of a checkpoint: steps that are lost, doubled, or too many."""
+    step, counts, capacity, _ = contents(logdir, flags)
+    each = step // ENVS
+    found = np.bincount(counts, minlength=each + 1)[1 : each + 1]
+    kept = found[-min(each, capacity // ENVS) :]
+    return step, {
+        'lost': int((ENVS - kept).clip(0).sum()),
+        'doubled': int((found - ENVS).clip(0).sum()),
+        'beyond': int((counts > each).sum() + step % ENVS),
+    }
+
+
+def kills(args, folder):
+    """Kill a run again and again."""
+    logdir, rng = folder / 'run', np.random.default_rng(args.seed)
+    flags = {**BASE, 'replay.size': '5000', 'run.parallel_envs': str(args.processes), **args.flags}
+    total = dict.fromkeys(
+        ('kills', 'in_saves', 'failed_restarts', 'lost', 'doubled', 'beyond', 'gone', 'orphans'), 0
+    )
+    saves, starts, seconds = 0, [2.0], [0.1]
+    began, failures = time.monotonic(), []
+    for number in range(args.count):
+        program = Program(logdir, flags)
+        kind = rng.choice(['save', 'any', 'start'], p=[0.6, 0.25, 0.15]) if number else 'save'
+        alive = lurk(program, logdir, kind, rng, starts, seconds)
+        if not alive:
+            total['failed_restarts'] += 1
+            failures.append(program.text[-2000:])
+            print(f'\nrestart {number} failed:\n{failures[-1]}')
+        total['orphans'] += program.kill()
+        total['kills'] += 1
+        total['in_saves'] += any((logdir / 'ckpt').glob('tmp-*'))
+        saves += len(program.saved())
+        if checkpoint.Checkpoint(logdir / 'ckpt').exists():
+            step, problems = compare(logdir, flags)
+            total['gone'] += step < max(program.saved(), default=0)
+            for key, value in problems.items():
+                total[key] += value
+        line = ' '.join(f'{k} {v}' for k, v in total.items())
+        print(f'\r{line}, step {step}, {saves} saves', end='', flush=True)
+    print()
+    program = Program(logdir, flags)
+    program.wait(lambda: program.saved())
+    total['clean_end'] = program.stop()
+    step, problems = compare(logdir, flags)
+    total['falling_rows'] = falling_rows(logdir)
+    total = {k: v + problems.get(k, 0) for k, v in total.items()}
+    environments = 'processes' if args.processes else 'in-process'
+    agent = 'learning' if args.learn else 'random'
+    return f'kills, {agent} agent, {environments}', {
+        **total,
+        'steps': step,
+        'saves': saves,
+        'save_ms': round(1000 * statistics.median(seconds)),
+        'minutes': round((time.monotonic() - began) / 60, 1),
+        'failures': failures,
+    }
+
+
+def lurk(program, logdir, kind, rng, starts, seconds):
+    """Wait for the moment of a kill. False if the program did not come so far.
+
+    `starts` and `seconds` collect how long a start and a save take.
+    """
+    if kind == 'start':
+        time.sleep(rng.uniform(0, starts[-1]))
+        return program.runs
+    resumes = checkpoint.Checkpoint(logdir / 'ckpt').exists()
+    if not program.wait(
+        lambda: 'Loaded checkpoint: ' in program.text if resumes else program.saved()
+    ):
+        return False
+    starts.append(time.monotonic() - program.began)
+    if kind == 'any':
+        time.sleep(rng.uniform(0, 3))
+        return program.runs
+    saving = lambda: any(x.startswith('tmp-') for x in os.listdir(logdir / 'ckpt'))
+    for _ in range(rng.integers(1, 3)):
+        if not program.wait(saving):
+            return False
+        start = time.monotonic()
+        if not program.wait(lambda: not saving()):
+            return False
+        seconds.append(time.monotonic() - start)
+    if not program.wait(saving):
+        return False
+    time.sleep(rng.uniform(0, 1.2 * statistics.median(seconds)))
+    return program.runs
+
+
+def falling_rows(logdir):
+    """Rows of the logs that are torn, or whose step does not lie above that of the row before."""
+    wrong = 0
+    for path in logdir.glob('*.jsonl'):
+        last = -1
+        for line in path.read_text().splitlines():
+            try:
+                step = json.loads(line)['step']
+            except ValueError:
+                step = -1
+            wrong += step <= last
+            last = max(step, last)
+    return wrong
+
+
+def memory(args, folder):
+    """Memory, descriptors, threads and disk of a long run, once its replay is full."""
+    logdir = folder / 'run'
+    own = {'run.steps': str(args.steps), 'run.save_every': '10', 'replay.size': str(args.capacity)}
+    flags = {**BASE, 'replay.chunksize': '1024', 'run.parallel_envs': 'False', **own, **args.flags}
+    program, table = Program(logdir, flags), []
+    proc = pathlib.Path(f'/proc/{program.process.pid}')
+    while program.runs:
+        time.sleep(1)
+        with contextlib.suppress(OSError, ValueError, IndexError):
+            step = json.loads((logdir / 'metrics.jsonl').read_text().splitlines()[-1])['step']
+            rss = int((proc / 'statm').read_text().split()[1]) * os.sysconf('SC_PAGE_SIZE')
+            counts = [len(list((proc / x).iterdir())) for x in ('fd', 'task')]
+            files = {x: x.stat().st_size for x in (logdir / 'replay').rglob('*') if x.is_file()}
+            # What is on its way into the next save.
+            copy = sum(v for x, v in files.items() if x.parent.name == 'unsaved')
+            if rss:  # Else it has just ended.
+                table.append((step, rss / 1e6, *counts, sum(files.values()) - copy, copy))
+            print(f'\rstep {step} rss {rss / 1e6:.1f} MB', end='', flush=True)
+    print()
+    assert program.process.returncode == 0, program.text[-2000:]
+    step, _, capacity, size = contents(logdir, flags)
+    full = np.array([x for x in table if x[0] > 2 * capacity])
+    return 'memory', {
+        'steps': step,
+        'full_after': capacity,
+        'mb_per_1k_steps': round(1000 * np.polyfit(full[:, 0], full[:, 1], 1)[0], 5),
+        'rss_mb_first': round(full[0, 1], 1),
+        'rss_mb_last': round(full[-1, 1], 1),
+        # The most of them in the first and the second half; a save has some of its own.
+        'descriptors': [int(x[:, 2].max()) for x in np.array_split(full, 2)],
+        'threads': [int(x[:, 3].max()) for x in np.array_split(full, 2)],
+        'disk_of_capacity': round(full[:, 4].max() / (capacity * size), 3),
+        'copy_of_capacity': round(full[:, 5].max() / (capacity * size), 3),
+    }
+
+
+def diskfull(args, folder):
+    """Fill the disk of a run while it goes on, and make room again."""
+    disk = folder / 'disk'
+    disk.mkdir()
+    mount = ['mount', '-t', 'tmpfs', '-o', f'size={args.mb}m', 'tmpfs', str(disk)]
+    result = subprocess.run(mount, capture_output=True, text=True)
+    if result.returncode:
+        sys.exit(f'diskfull needs a tmpfs, run it as root: {result.stderr.strip()}')
+    try:
+        return 'diskfull', fill(disk, folder, args.flags)
+    finally:
+        subprocess.run(['umount', '--lazy', str(disk)], check=True)
+
+
+def fill(disk, folder, flags):
+    logdir = folder / 'run'
+    logdir.symlink_to(disk, target_is_directory=True)
+    flags = {**BASE, 'env.dummy.size': '16 16', 'replay.size': '2000', **flags}
+    program = Program(logdir, {**flags, 'run.parallel_envs': 'False'})
+    assert program.wait(lambda: len(program.saved()) > 2), program.text
+    with contextlib.suppress(OSError), (disk / 'ballast').open('wb', buffering=0) as f:
+        while f.write(bytes(4096)):
+            pass
+    complaint = lambda: len(re.findall('Could not save', program.text))
+    assert program.wait(lambda: complaint() > 1), program.text
+    before = program.saved()
+    first = time.monotonic()
+    program.wait(lambda: False, seconds=15)
+    went_on, complaints = program.runs, complaint()
+    step = compare(logdir, flags)[0]
+    (disk / 'ballast').unlink()
+    room = time.monotonic()
+    program.wait(lambda: len(program.saved()) > len(before))
+    after = program.saved()
+    report = {
+        'lines': complaints,
+        'full_seconds': round(room - first, 1),
+        'went_on': went_on,
+        'previous_save_intact': step == before[-1],
+        'steps_meanwhile': after[-1] - before[-1],
+        'saved_after_seconds': round(time.monotonic() - room, 1),
+        'traceback': 'Traceback' in program.text,
+        'said': re.search('Could not save.*', program.text)[0],
+    }
+    program.kill()
+    return {**report, **compare(logdir, flags)[1]}
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument('what', choices=['kills', 'memory', 'diskfull'])
+    parser.add_argument('--count', type=int, default=200, help='kills')
+    parser.add_argument('--learn', action='store_true', help='kill a run that learns')
+    parser.add_argument('--processes', action='store_true', help='environments in processes')
+    parser.add_argument('--seed', type=int, default=0, help='of the moments of kills')
+    parser.add_argument('--steps', type=int, default=300_000, help='of memory')
+    parser.add_argument('--capacity', type=int, default=20_000, help='of the replay of memory')
+    parser.add_argument('--mb', type=int, default=16, help='size of the disk of diskfull')
+    parser.add_argument('flags', nargs='*', help='options of the run, after -- as KEY=VALUE')
+    args = parser.parse_args()
+    flags = dict(x.split('=', 1) for x in args.flags)
+    args.flags = {'random_agent': str(not args.learn), **flags}
+    with tempfile.TemporaryDirectory() as folder:
+        name, result = globals()[args.what](args, pathlib.Path(folder))
+    width = max(map(len, result))
+    print(f'\n{name}')
+    for key, value in result.items():
+        print(f'  {key:{width}}  {value}')
+    results = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
+    RESULTS.write_text(json.dumps({**results, name: result}, indent=2) + '\n')
+
+
+if __name__ == '__main__':
+    main()
