@@ -61,10 +61,11 @@ class RSSM(nj.Module):
         xs = (tokens, inputs, reset, ops.seeds(reset.shape[1]))
         return ops.scan(self._observe_step, state, xs)
 
-    def observe_step(self, state, tokens, action, reset):
-        """One step of `observe`: all inputs (B, ...)."""
+    def observe_step(self, state, tokens, action, reset, seed=None):
+        """One step of `observe`: all inputs (B, ...). The seed may also be noise, see `dists`."""
         inputs = self._action_input(action, reset)
-        return self._observe_step(state, (tokens, inputs, reset, nj.seed()[None]))
+        seed = nj.seed() if seed is None else seed
+        return self._observe_step(state, (tokens, inputs, reset, seed[None]))
 
     def imagine(self, state, policy, length):
         """Roll out the prior for `length` steps with actions from `policy(state, seed) -> action`.
