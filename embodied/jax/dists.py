@@ -100,6 +100,9 @@ class Categorical(Dist):
         return jnp.argmax(self.logits, -1).astype(i32) + self.low
 
     def sample(self, seed):
+        """One sample by a key, or by standard Gumbel noise (*batch, *event, K) instead of it."""
+        if jnp.issubdtype(seed.dtype, jnp.floating):
+            return jnp.argmax(self.logits + seed, -1).astype(i32) + self.low
         return jax.random.categorical(seed, self.logits, -1).astype(i32) + self.low
 
     def logp(self, event):
