@@ -1,8 +1,8 @@
 """Runs that are killed 200 times, go on for 300 thousand steps, and lose their disk.
 
-    python benchmarks/soak.py kills [--count 200] [--processes] [--learn] [-- KEY=VALUE ...]
-    python benchmarks/soak.py memory [--steps 300000] [--capacity 20000] [-- KEY=VALUE ...]
-    python benchmarks/soak.py diskfull [--mb 16] [-- KEY=VALUE ...]
+    python benchmarks/soak.py kills [--count 200] [--processes] [--learn]
+    python benchmarks/soak.py memory [--steps 300000] [--capacity 20000]
+    python benchmarks/soak.py diskfull [--mb 16]
 
 `kills` ends a run by SIGKILL again and again, half of the times during a save, and starts it again
 each time. The observation `count` of the dummy numbers all observations of an environment over all
@@ -16,13 +16,11 @@ Results are printed and added to benchmarks/soak.json.
 import argparse
 import contextlib
 import io
-import itertools
 import json
 import os
 import pathlib
 import re
 import shutil
-import signal
 import statistics
 import subprocess
 import sys
@@ -30,11 +28,12 @@ import tempfile
 import time
 
 import numpy as np
+import programs
 
 from embodied import build, config
 from embodied.core import checkpoint
 
-ROOT = pathlib.Path(__file__).resolve().parent.parent
+ROOT = programs.ROOT
 SCHEMA = config.Schema(ROOT / 'dreamerv3' / 'configs.yaml')
 RESULTS = ROOT / 'benchmarks' / 'soak.json'
 ENVS = 4
@@ -49,76 +48,6 @@ BASE = {
     'replay.chunksize': '64',
     'jax.debug': 'False',
 }
-PATIENCE = 300  # Seconds for anything to happen.
-ORPHANS = 5  # Seconds after which nothing may be left of a killed run.
-
-
-class Program:
-    """The program on a logdir, in a session of its own, with what it prints in a file."""
-
-    def __init__(self, logdir, flags):
-        self.began = time.monotonic()
-        self.output = logdir.with_suffix('.txt')
-        values = [[f'--{k}', *v.split()] for k, v in {**flags, 'logdir': str(logdir)}.items()]
-        command = [sys.executable, 'dreamerv3/main.py', '--configs', 'debug']
-        with self.output.open('wb') as f:
-            self.process = subprocess.Popen(
-                [*command, *itertools.chain(*values)],
-                cwd=ROOT,
-                env={**os.environ, 'PYTHONPATH': str(ROOT), 'PYTHONUNBUFFERED': '1'},
-                stdout=f,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
-
-    @property
-    def text(self):
-        return self.output.read_text(errors='replace')
-
-    @property
-    def runs(self):
-        return self.process.poll() is None
-
-    def wait(self, condition, seconds=PATIENCE):
-        """Whether a condition comes true before the program ends and before the time is over."""
-        deadline = time.monotonic() + seconds
-        while self.runs and time.monotonic() < deadline:
-            if condition():
-                return True
-            time.sleep(0.002)
-        return bool(condition())
-
-    def saved(self):
-        """Steps of the saves that it has reported."""
-        return [int(x) for x in re.findall(r'Saved checkpoint: .*/(\d+)-', self.text)]
-
-    def kill(self):
-        """End it at once. Returns how many of its processes were left after some seconds."""
-        self.process.kill()
-        self.process.wait()
-        deadline = time.monotonic() + ORPHANS
-        while (left := session(self.process.pid)) and time.monotonic() < deadline:
-            time.sleep(0.01)
-        for pid in left:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
-        return len(left)
-
-    def stop(self):
-        """End it as Ctrl-C does, and return its exit code."""
-        self.process.send_signal(signal.SIGINT)
-        return self.process.wait(PATIENCE)
-
-
-def session(number):
-    """Processes of a session that are not over."""
-    found = []
-    for path in pathlib.Path('/proc').glob('[0-9]*/stat'):
-        with contextlib.suppress(OSError):
-            state, _, _, theirs = path.read_text().rpartition(')')[2].split()[:4]
-            if int(theirs) == number and state not in 'ZX':
-                found.append(int(path.parent.name))
-    return found
 
 
 def contents(logdir, flags):
@@ -166,7 +95,7 @@ def kills(args, folder):
     saves, starts, seconds = 0, [2.0], [0.1]
     began, failures = time.monotonic(), []
     for number in range(args.count):
-        program = Program(logdir, flags)
+        program = programs.Program(logdir, flags)
         kind = rng.choice(['save', 'any', 'start'], p=[0.6, 0.25, 0.15]) if number else 'save'
         alive = lurk(program, logdir, kind, rng, starts, seconds)
         if not alive:
@@ -185,7 +114,7 @@ def kills(args, folder):
         line = ' '.join(f'{k} {v}' for k, v in total.items())
         print(f'\r{line}, step {step}, {saves} saves', end='', flush=True)
     print()
-    program = Program(logdir, flags)
+    program = programs.Program(logdir, flags)
     program.wait(lambda: program.saved())
     total['clean_end'] = program.stop()
     step, problems = compare(logdir, flags)
@@ -254,7 +183,7 @@ def memory(args, folder):
     logdir = folder / 'run'
     own = {'run.steps': str(args.steps), 'run.save_every': '10', 'replay.size': str(args.capacity)}
     flags = {**BASE, 'replay.chunksize': '1024', 'run.parallel_envs': 'False', **own, **args.flags}
-    program, table = Program(logdir, flags), []
+    program, table = programs.Program(logdir, flags), []
     proc = pathlib.Path(f'/proc/{program.process.pid}')
     while program.runs:
         time.sleep(1)
@@ -304,7 +233,7 @@ def fill(disk, folder, flags):
     logdir = folder / 'run'
     logdir.symlink_to(disk, target_is_directory=True)
     flags = {**BASE, 'env.dummy.size': '16 16', 'replay.size': '2000', **flags}
-    program = Program(logdir, {**flags, 'run.parallel_envs': 'False'})
+    program = programs.Program(logdir, {**flags, 'run.parallel_envs': 'False'})
     assert program.wait(lambda: len(program.saved()) > 2), program.text
     with contextlib.suppress(OSError), (disk / 'ballast').open('wb', buffering=0) as f:
         while f.write(bytes(4096)):
@@ -344,7 +273,7 @@ def main():
     parser.add_argument('--steps', type=int, default=300_000, help='of memory')
     parser.add_argument('--capacity', type=int, default=20_000, help='of the replay of memory')
     parser.add_argument('--mb', type=int, default=16, help='size of the disk of diskfull')
-    parser.add_argument('flags', nargs='*', help='options of the run, after -- as KEY=VALUE')
+    parser.add_argument('--flags', nargs='*', default=[], help='options of the run, as KEY=VALUE')
     args = parser.parse_args()
     flags = dict(x.split('=', 1) for x in args.flags)
     args.flags = {'random_agent': str(not args.learn), **flags}
