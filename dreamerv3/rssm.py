@@ -170,7 +170,7 @@ class RSSM(nj.Module):
     def _action_input(self, action, reset=None):
         # Does not depend on the state, so it is computed for all steps at once.
         x = self.action_vector(action, reset)
-        x = x / sg(jnp.maximum(1, jnp.abs(x)))  # Continuous actions saturate at +-1.
+        x = x / sg(jnp.maximum(1.0, jnp.abs(x)))  # Continuous actions saturate at +-1.
         return self._layer('dynin2', x, self.hidden)
 
     def _layer(self, name, x, units):
