@@ -24,7 +24,7 @@ from embodied.jax import (
     optim,
 )
 
-from . import context, decoder, encoder, losses, report, rssm
+from . import context, decoder, diagnosis, encoder, losses, report, rssm
 
 f32 = jnp.float32
 sg = ops.sg
@@ -107,6 +107,9 @@ class Dreamer(Model):
 
     def report(self, carry, data):
         return report.report(self, carry, data)
+
+    def diagnose(self, metrics, earlier):
+        return diagnosis.verdicts(metrics, earlier, self.config)
 
     def dream(self, carry, data, seen):
         return report.dream(self, carry, data, seen)

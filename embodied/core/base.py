@@ -142,6 +142,14 @@ class Agent:
         """
         return {}
 
+    def diagnose(self, metrics: dict, earlier: dict) -> list[str]:
+        """Lines for people about what is wrong with the training, none if all is well.
+
+        Both are metrics of `train`, averaged over the updates of the last log interval and of the
+        one before.
+        """
+        return []
+
     def flush(self) -> tuple[dict, dict]:
         """Outputs and metrics that `train` still owes, if it returns them one call late."""
         return {}, {}

@@ -130,6 +130,9 @@ class Agent(base.Agent):
             parts.append(jax.device_get(images))
         return {k: np.concatenate([x[k][0] for x in parts])[:total] for k in parts[0]}
 
+    def diagnose(self, metrics, earlier):
+        return self.model.diagnose(metrics, earlier)
+
     def stream(self, source):
         return streams.Map(source, self._place)
 

@@ -54,6 +54,10 @@ class Model:
         """Metrics of a batch, videos (T, H, W, C) among them, without an update."""
         raise NotImplementedError('Return carry and metrics.')
 
+    def diagnose(self, metrics: dict, earlier: dict) -> list[str]:
+        """What is wrong with the training, as for `embodied.Agent`. Not compiled."""
+        return []
+
     def dream(self, carry, data, seen):
         """Images (B, T, H, W, C) as uint8 by the name of the observation, for people to look at.
 

@@ -43,14 +43,17 @@ class Learner:
 
     def train(self):
         """One update."""
-        batch = next(self.stream)
-        self.carry, out, metrics = self.agent.train(self.carry, batch)
+        self.carry, out, metrics = self.agent.train(self.carry, self.batch())
         self.updates += 1
         owed, self.owed = self.owed, {}
         for value in (owed, out):
             if 'replay' in value:
                 self.replay.update(value['replay'])
         self.metrics.add(metrics)
+
+    def batch(self):
+        """The next one, on the device."""
+        return next(self.stream)
 
     def flush(self):
         """Fetch what the last update still owes, so that metrics are complete.

@@ -18,7 +18,7 @@ from ..core import (
     supervisor,
     worker,
 )
-from . import evaluate, learner, pretrained, saving
+from . import diagnosis, evaluate, learner, pretrained, saving
 
 
 def train(make_agent, make_replay, make_env, make_stream, make_logger, args):
@@ -59,6 +59,7 @@ class Run:
         self.timer.wrap('agent', self.agent, ['policy', 'train', 'report'])
         self.timer.wrap('replay', self.replay, ['add', 'sample', 'update'])
         self.learner = learner.Learner(self.agent, self.replay, make_stream, args)
+        self.timer.wrap('learner', self.learner, ['batch'])
         self.make_env = make_env
         self.stack = stack
         self.progress = self.make_progress()
@@ -78,6 +79,7 @@ class Run:
         )
         self.usage = elements.Usage(**{k: bool(v) for k, v in args.usage.items()})
         self.fps = {'policy': elements.FPS(), 'train': elements.FPS()}
+        self.diagnosis = diagnosis.Diagnosis(self.agent, self.replay, self.learner)
         self.seen_updates = 0
         self.logged = 0
         self.saver = saving.Saver(
@@ -196,8 +198,9 @@ class Run:
         """Write everything since the last call."""
         updates = self.learner.updates
         self.fps['train'].step((updates - self.seen_updates) * self.learner.batch_steps)
-        self.seen_updates = updates
-        self.logger.add(self.learner.result(), prefix='train')
+        before, self.seen_updates = self.seen_updates, updates
+        metrics = self.learner.result()
+        self.logger.add(metrics, prefix='train')
         self.logger.add(self.episodes.result(), prefix='epstats')
         self.logger.add(self.replay.stats(), prefix='replay')
         usage = {k: v for k, v in self.usage.stats().items() if not isinstance(v, str)}
@@ -205,12 +208,14 @@ class Run:
         self.logger.add({k: v.result() for k, v in self.fps.items()}, prefix='fps')
         if int(self.step):
             self.logger.add({'updates_per_env_step': updates / int(self.step)}, prefix='ratio')
-        if self.timer.enabled and self.timer.paths:
-            timings = self.timer.stats()
-            self.logger.add(
-                {k: v for k, v in timings.items() if k.endswith('/frac')}, prefix='timer'
-            )
+        timings = self.timer.stats() if self.timer.enabled and self.timer.paths else {}
+        self.logger.add({k: v for k, v in timings.items() if k.endswith('/frac')}, prefix='timer')
+        verdicts = self.diagnosis(metrics, timings, before)
+        if verdicts:
+            self.logger.add({'diagnosis': '\n'.join(verdicts)})
         self.logger.write()
+        for text in verdicts:
+            self.progress.log(f'! {text}')
         self.logged = int(self.step)
 
     def begin_save(self):
