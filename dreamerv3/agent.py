@@ -24,7 +24,7 @@ from embodied.jax import (
     optim,
 )
 
-from . import context, decoder, diagnosis, encoder, losses, report, rssm
+from . import context, decoder, diagnosis, encoder, entries, losses, report, rssm
 
 f32 = jnp.float32
 sg = ops.sg
@@ -71,7 +71,7 @@ class Dreamer(Model):
         """Latents of every step, from which training resumes."""
         if not self.config.replay_context:
             return {}
-        return {f'dyn/{k}': v for k, v in self.dyn.entry_space.items()}
+        return entries.spaces(self.dyn, jnp.dtype(ops.compute_dtype()).name)
 
     @property
     def faults(self):
@@ -82,6 +82,9 @@ class Dreamer(Model):
         zeros = lambda s: jnp.zeros((batch_size, *s.shape), s.dtype)
         return self.dyn.initial(batch_size), {k: zeros(s) for k, s in self.act_space.items()}
 
+    def needed(self, data):
+        return context.needed(data, self.config.replay_context)
+
     def policy(self, carry, obs, mode='train'):
         state, prevact = carry
         tokens = self.enc(obs, bdims=1)
@@ -90,8 +93,7 @@ class Dreamer(Model):
         greedy = mode == 'eval' and self.config.eval_mode == 'greedy'
         act = {k: d.pred() for k, d in dists.items()} if greedy else sample(dists, nj.seed())
         act = {k: v.astype(self.act_space[k].dtype) for k, v in act.items()}
-        out = {f'dyn/{k}': f32(v) for k, v in state.items()} if self.entry_space else {}
-        return (state, act), act, out
+        return (state, act), act, context.encode(state) if self.entry_space else {}
 
     def train(self, carry, data):
         state, data, prevact = context.apply(carry, data, self.config.replay_context)
@@ -99,7 +101,7 @@ class Dreamer(Model):
         self.slowval.update()
         out = {}
         if self.entry_space:
-            latents = {f'dyn/{k}': f32(feat[k]) for k in self.dyn.entry_space}
+            latents = context.encode(feat)
             out['replay'] = {'stepid': data['stepid'], **latents, 'priority': self.priority(terms)}
         metrics['fault'] = opt_metrics.pop('fault')
         metrics |= {f'opt/{k}': v for k, v in opt_metrics.items()}

@@ -11,7 +11,7 @@ if sys.path and pathlib.Path(sys.path[0]).resolve() == FOLDER:
 
 
 def main(argv=None):
-    from dreamerv3 import checks
+    from dreamerv3 import checks, entries
     from embodied import cli
 
     cli.main(
@@ -21,6 +21,7 @@ def main(argv=None):
         argv,
         'dreamerv3',
         checks.structural,
+        entries.planned,
     )
 
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from . import envs
 from . import run as loops
-from .core import hardware, outputs, random, replay, rpc, selectors, streams, wrappers
+from .core import forecast, hardware, outputs, random, replay, rpc, selectors, streams, wrappers
 from .run import evaluate, parallel
 
 SCRIPTS = {
@@ -28,14 +28,15 @@ SCRIPTS = {
 }
 
 
-def run(config, make_agent):
+def run(config, make_agent, entries=None):
     """Run `config.script` with an agent of `make_agent(obs_space, act_space, config)`.
 
-    A script is given what the names of its parameters ask for.
+    `entries(config)` gives the spaces of what it adds to each step in replay. A script is given
+    what the names of its parameters ask for.
     """
     bind = functools.partial
     offered = {
-        'make_agent': bind(build_agent, config, make_agent),
+        'make_agent': bind(build_agent, config, make_agent, entries),
         'make_replay': bind(make_replay, config),
         'make_replay_train': bind(make_replay, config),
         'make_replay_eval': bind(make_replay, config, 'eval_replay'),
@@ -65,17 +66,37 @@ def arguments(config):
     )
 
 
-def build_agent(config, make_agent):
-    """The agent for the spaces of the task."""
+def build_agent(config, make_agent, entries=None):
+    """The agent for the spaces of the task. What replay will need is told before it is made."""
     env = make_env(config, 0)
     try:
         obs_space = {k: v for k, v in env.obs_space.items() if not k.startswith('log/')}
         act_space = {k: v for k, v in env.act_space.items() if k != 'reset'}
     finally:
         env.close()
+    added = entries(config) if entries and not config.random_agent else {}
+    check_needs(config, {**obs_space, **act_space}, added)
     if config.random_agent:
         return random.RandomAgent(obs_space, act_space, seed=config.seed)
     return make_agent(obs_space, act_space, config)
+
+
+def check_needs(config, spaces, entries):
+    """Warn where the full replay will not fit into this machine, if it is to be here."""
+    if config.script == 'eval_only' or config.run.remote_replay:
+        return
+    size, limit = config.replay.size, config.replay.ram_gb
+    need = forecast.need(spaces, entries, min(size, config.run.steps), limit)
+    length = config.consec_train * config.batch_length + config.replay_context
+    least = min(size, config.batch_size * length)
+    if limit and forecast.need(spaces, entries, least, limit).steps < least:
+        enough = 1.2 * forecast.need(spaces, entries, least).memory / forecast.GB
+        raise ValueError(
+            f'replay.ram_gb: got {limit}, allowed is at least {enough:.3g} for one batch of this '
+            'task, or 0 for no limit'
+        )
+    if line := forecast.warning(need, pathlib.Path(config.logdir) / 'replay'):
+        elements.print(f'Warning: {line}', color='yellow')
 
 
 class EnvMaker:
@@ -135,15 +156,18 @@ def env_seed(config, index):
 
 def make_replay(config, folder='replay'):
     """Replay of windows that hold `consec_train` sequences and their context."""
+    train = folder == 'replay'
     return replay.Replay(
         length=config.consec_train * config.batch_length + config.replay_context,
-        capacity={'replay': config.replay.size, 'eval_replay': config.replay.eval_size}[folder],
+        capacity=config.replay.size if train else config.replay.eval_size,
         directory=pathlib.Path(config.logdir) / folder,
         chunksize=config.replay.chunksize,
         online=config.replay.online,
         selector=make_selector(config.replay, config.seed),
         name=folder,
         seed=config.seed,
+        ram_gb=config.replay.ram_gb if train else 0,
+        workers=config.run.envs if train else config.run.eval_envs,
     )
 
 

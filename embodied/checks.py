@@ -12,7 +12,7 @@ from .core import checkpoint, hardware, outputs, rpc
 RESUMED = {
     'seed': 'only environments begin with it, agent and replay go on',
     'run.envs': 'all begin new episodes',
-    'replay.size': 'the newest steps stay',
+    'replay.size|replay.ram_gb': 'the newest steps stay',
     'replay_context|consec_train|batch_length': 'windows and batches are made anew of the replay',
     'batch_size|consec_report|report_length': 'batches are drawn anew from the replay',
 }

@@ -37,6 +37,7 @@ def main(
     argv: list[str] | None = None,
     name: str = 'main.py',
     structural: Callable | None = None,
+    entries: Callable | None = None,
 ) -> None:
     """Run what the arguments ask for.
 
@@ -47,6 +48,7 @@ def main(
     name         of the program, for messages
     structural   called with key, old and new value of an option of the agent: whether a checkpoint
                  made with the old one does not fit the new one
+    entries      called with the config: spaces of what the agent adds to each step in replay
 
     SystemExit 2 after a mistake of the user.
     """
@@ -65,10 +67,10 @@ def main(
         options = configure(schema, argv, check)
     except ValueError as e:
         fail(name, e)
-    start(options, make_agent, name, structural)
+    start(options, make_agent, name, structural, entries)
 
 
-def start(options, make_agent, name, structural=None):
+def start(options, make_agent, name, structural=None, entries=None):
     """Run as the only one that writes to the logdir, if that goes on with what is there."""
     with contextlib.ExitStack() as stack:
         if options.script not in checks.GUESTS:
@@ -77,7 +79,7 @@ def start(options, make_agent, name, structural=None):
             except ValueError as e:
                 fail(name, e)
             prepare(options, name, structural)
-        launch(options, make_agent, name)
+        launch(options, make_agent, name, entries)
 
 
 def prepare(options, name, structural):
@@ -92,13 +94,13 @@ def prepare(options, name, structural):
     print(f'Logdir: {folder}', flush=True)
 
 
-def launch(options, make_agent, name):
+def launch(options, make_agent, name, entries=None):
     """Run the script of the options, and tell in a line how it failed."""
     # Only now, so that all the rest is fast and a mistake does not wait for it.
     from . import build
 
     try:
-        build.run(options, make_agent)
+        build.run(options, make_agent, entries)
     except ValueError as e:
         if not is_message(e, make_agent):
             raise

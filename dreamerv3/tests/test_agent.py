@@ -75,10 +75,9 @@ def learn(agent, batches):
     return carry, results[1:]
 
 
-def features(out):
+def features(model, out):
     """Features of the latents that the policy put out."""
-    latents = {k.removeprefix('dyn/'): jnp.asarray(v) for k, v in out.items()}
-    return agent.features(latents)
+    return agent.features(context.decode(out, model.dyn.classes))
 
 
 @pytest.mark.parametrize('name', NAMES)
@@ -97,7 +96,7 @@ class TestSpaces:
                     assert (act[key] >= space.low).all() and (act[key] < space.high).all()
             assert out.keys() == model.entry_space.keys()
             for key, space in model.entry_space.items():
-                assert out[key].shape == (2, *space.shape) and out[key].dtype == np.float32
+                assert out[key].shape == (2, *space.shape) and out[key].dtype == space.dtype
 
     def test_train_and_report(self, name):
         learner = fresh(name)
@@ -132,7 +131,9 @@ class TestSpaces:
         assert set(replay) == {'stepid', 'priority', 'dyn/deter', 'dyn/stoch'}
         np.testing.assert_array_equal(replay['stepid'], batch['stepid'][:, length:])
         assert replay['priority'].shape == (2, 5 - length)
-        np.testing.assert_array_equal(replay['dyn/stoch'].sum(-1), 1)
+        for key, space in learner.model.entry_space.items():
+            assert replay[key].dtype == space.dtype
+        assert replay['dyn/stoch'].max() < learner.model.dyn.classes
 
 
 class TestModes:
@@ -141,7 +142,7 @@ class TestModes:
         obs = small.observation(actor.model, first=True)
         _, act, out = actor.policy(actor.init_policy(2), obs, mode='eval')
         dists = small.compiled(lambda x: {k: d.pred() for k, d in actor.model.pol(x, 1).items()})
-        _, best = dists(actor.params, features(out))
+        _, best = dists(actor.params, features(actor.model, out))
         for key, value in best.items():
             np.testing.assert_allclose(np.float32(act[key]), np.float32(value), 1e-4, 1e-5)
 
@@ -153,7 +154,9 @@ class TestModes:
         assert not np.array_equal(*moves)
         _, act, out = actor.policy(carry(), obs, mode='train')
         run = small.compiled(lambda x: actor.model.pol(x, 1)['move'].pred())
-        assert not np.allclose(act['move'], run(actor.params, features(out))[1], atol=1e-3)
+        assert not np.allclose(
+            act['move'], run(actor.params, features(actor.model, out))[1], atol=1e-3
+        )
 
     def test_eval_mode_sample(self):
         model = small.make_model(act_space=small.MOVE, flags={'agent.eval_mode': 'sample'})
@@ -201,8 +204,10 @@ class TestCarry:
         (state, prevact), [(out, _)] = learn(learner, [batch])
         for key in HYBRID:
             np.testing.assert_array_equal(prevact[key], batch[key][:, -1])
+        last = {k: v[:, -1] for k, v in out['replay'].items()}
+        stored = context.decode(last, learner.model.dyn.classes)
         for key in ('deter', 'stoch'):
-            np.testing.assert_array_equal(state[key], out['replay'][f'dyn/{key}'][:, -1])
+            np.testing.assert_array_equal(state[key], stored[key])
 
     def test_first_steps_forget(self):
         actor = fresh('mixed')

@@ -78,7 +78,7 @@ def env_options(config, monkeypatch):
 
 def replay(config):
     made = build.make_replay(config)
-    names = ('length', 'capacity', 'online', 'chunksize')
+    names = ('length', 'capacity', 'online', 'chunksize', 'ram_gb')
     return {**{k: getattr(made, k) for k in names}, 'folder': str(made.store.directory)}
 
 
@@ -241,6 +241,7 @@ CASES = {
     'env.dummy.size': Case([env_options, environment], (48, 48)),
     'env.dummy.length': Case([env_options], 50),
     'replay.size': Case([replay], 5000),
+    'replay.ram_gb': Case([replay], 0.01),
     'replay.eval_size': Case([eval_replay], 5000),
     'replay.online': Case([replay], False),
     'replay.fracs.uniform': Case([selector], 0.25, MIXED, {'replay.fracs.recency': 0.25}),

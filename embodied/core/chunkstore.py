@@ -28,10 +28,11 @@ VALUES = re.compile(r'([0-9A-Za-z]{1,22})-(\d{1,9})\.npz')
 class Entry:
     """What the disk holds of a chunk."""
 
-    content: chunklib.Frozen | None = None  # of the file, until that is written
     path: pathlib.Path | None = None
+    content: chunklib.Frozen | None = None  # of the file, until that is written
     values: pathlib.Path | None = None
     version: int = -1  # of the values in these two
+    number: int = 0  # of the newest file of values
     pending: concurrent.futures.Future | None = None
     changed: chunklib.Frozen | None = None  # values that the save in progress writes
     held: bool = False  # by the save in progress
@@ -169,7 +170,8 @@ class ChunkStore:
         Without one, those that it lacks begin with zeros. If its path is in this directory, the
         chunk is known as on disk from here on.
         """
-        entry = Entry(path=path, version=chunk.version, named=True)
+        numbers = [int(VALUES.fullmatch(x.name).group(2)) for x in values]
+        entry = Entry(path, version=chunk.version, number=max(numbers, default=0), named=True)
         for name in dict.fromkeys(values):
             try:
                 chunk.columns.update(read_values(name, chunk, spec, apart))
@@ -232,8 +234,8 @@ class ChunkStore:
         entry.content = None
 
     def _write_values(self, chunk, entry):
-        count = int(VALUES.fullmatch(entry.values.name).group(2)) if entry.values else 0
-        path = self.values / f'{chunk.id}-{count + 1}.npz'
+        entry.number += 1
+        path = self.values / f'{chunk.id}-{entry.number}.npz'
         files.replace(path, npz.pack(entry.changed.values()))
         if entry.values_named:
             self.outdated.append(entry.values)
@@ -296,6 +298,8 @@ def read_chunk(path):
 def read_values(path, chunk, spec, apart) -> dict:
     """Columns of a file of values. ValueError or OSError if they do not fit the chunk."""
     columns = npz.read(path)
+    if not columns:
+        raise ValueError('it is empty')
     if lacking := [k for k in apart if k not in columns and k not in chunk.columns]:
         raise ValueError(f'key {lacking[0]} is missing')
     for key, column in columns.items():

@@ -73,3 +73,31 @@ def has_plugin(name: str) -> bool:
     spec = importlib.util.find_spec('jax_plugins')
     folders = list(spec.submodule_search_locations or []) if spec else []
     return any(name in module.name for module in pkgutil.iter_modules(folders))
+
+
+def memory(proc: str = '/proc', groups: str = '/sys/fs/cgroup') -> int | None:
+    """Bytes of memory that this process can still take, None where that is not known.
+
+    The limits of a container count as well.
+    """
+    found = []
+    lines = _lines(pathlib.Path(proc) / 'meminfo')
+    found += [1024 * int(x.split()[1]) for x in lines if x.startswith('MemAvailable:')]
+    for limit, used in (
+        ('memory.max', 'memory.current'),
+        ('memory/memory.limit_in_bytes', 'memory/memory.usage_in_bytes'),
+    ):
+        numbers = [_lines(pathlib.Path(groups) / x) for x in (limit, used)]
+        if all(x and x[0].isdecimal() for x in numbers):
+            # Files that are cached can be given up.
+            stat = _lines((pathlib.Path(groups) / limit).with_name('memory.stat'))
+            cached = sum(int(x.split()[1]) for x in stat if x.startswith('inactive_file '))
+            found.append(int(numbers[0][0]) - int(numbers[1][0]) + cached)
+    return max(0, min(found)) if found else None
+
+
+def _lines(path):
+    try:
+        return path.read_text().splitlines()
+    except OSError:
+        return []

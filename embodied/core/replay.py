@@ -24,6 +24,11 @@ ITEM_BYTES = 160  # Memory for what is known about a window, besides its steps.
 BACKGROUND = ('chunks', 'prefetch', 'save', 'watchdog')
 
 
+def fitting(step_bytes: int, ram_gb: float) -> int:
+    """Windows whose steps fit into memory, with a tenth for chunks that are not full."""
+    return int(ram_gb * 1e9 / 1.1 / (step_bytes + ITEM_BYTES))
+
+
 class Stream:
     """The open chunk of one worker, and its positions that wait for `length` steps behind them."""
 
@@ -236,8 +241,8 @@ class Replay:
     def fit(self) -> None:
         """Bring capacity and size of chunks into what the spec allows, once that is known."""
         if self.ram_gb:
-            steps = int(self.ram_gb * 1e9 / 1.1 / (chunklib.step_bytes(self.spec) + ITEM_BYTES))
-            self.capacity = max(self.length, min(self.capacity or steps, steps))
+            steps = max(self.length, fitting(chunklib.step_bytes(self.spec), self.ram_gb))
+            self.capacity = min(self.capacity or steps, steps)
         if self.capacity and self.workers:
             self.chunksize = max(1, min(self.chunksize, self.capacity // (10 * self.workers)))
 

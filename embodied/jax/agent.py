@@ -240,7 +240,9 @@ class Agent(base.Agent):
         """Create all parameters by tracing one update on zeros; nothing of it is computed."""
         rows, steps = self.parts['train'], 4
         zeros = lambda s: np.zeros((rows, steps, *s.shape), s.dtype)
-        inputs = {**self.model.obs_space, **self.model.act_space, **self.model.entry_space}
+        with ops.precision(self.dtype):
+            entries = self.model.entry_space
+        inputs = {**self.model.obs_space, **self.model.act_space, **entries}
         data = {k: zeros(s) for k, s in inputs.items()}
         data['consec'] = np.zeros((rows, steps), np.int32)
         data['stepid'] = np.zeros((rows, steps, 20), np.uint8)
@@ -278,7 +280,7 @@ class Agent(base.Agent):
 
     def _place(self, data):
         data = {k: v for k, v in data.items() if not k.startswith('log/')}
-        return jax.device_put(data, self.split)
+        return jax.device_put(self.model.needed(data), self.split)
 
     def _seed(self, sequence, counter=None):
         """Two uint32 for the next program of a sequence."""

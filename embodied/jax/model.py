@@ -26,8 +26,12 @@ class Model:
 
     @property
     def entry_space(self) -> dict[str, elements.Space]:
-        """Spaces of what `policy` stores in replay beside the transition."""
+        """Spaces of what `policy` stores in replay beside the transition, in the compute type."""
         raise NotImplementedError('Return spaces by name.')
+
+    def needed(self, data: dict) -> dict:
+        """What of a batch (B, T, ...) of NumPy arrays `train` and `report` need on the device."""
+        return data
 
     @property
     def faults(self) -> list[str]:

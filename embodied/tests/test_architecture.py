@@ -24,6 +24,7 @@ BELOW = {
     'build': {'envs', 'run', 'jax', 'core', 'config'},
     'cli': {'build', 'envs', 'checks', 'logdir', 'core', 'config', '__init__'},
     'commands': {'commands', 'cli', 'envs', 'checks', 'logdir', 'core', 'config', '__init__'},
+    'check_env': {'check_env', 'envs', 'core', 'config'},
     '__main__': {'commands'},
     '__init__': set(),
 }
@@ -87,7 +88,7 @@ def test_packages(path):
 
 
 def test_agent_without_jax():
-    for name in ('main.py', 'checks.py', '__init__.py'):
+    for name in ('main.py', 'checks.py', 'entries.py', '__init__.py'):
         path = ROOT / 'dreamerv3' / name
         if path.exists():
             assert not {x.split('.')[0] for x, level in imports(path)} & JAX, path

@@ -13,6 +13,7 @@ from embodied.tests import contracts, runs
 REPLAY = {
     'size': 60,
     'eval_size': 50,
+    'ram_gb': 0.0,
     'online': True,
     'chunksize': 16,
     'fracs': {'uniform': 1.0, 'priority': 0.0, 'recency': 0.0},

@@ -82,7 +82,7 @@ def call(tmp_path, monkeypatch):
     def run(*argv, make_agent=dict, **kwargs):
         calls.clear()
         cli.main(make_agent, path, argv=list(argv), name='prog', **kwargs)
-        return calls[0] if calls else None
+        return calls[0][:2] if calls else None
 
     run.build = build
     return run
@@ -228,7 +228,7 @@ def test_message_of_the_agent_is_one_line(call, capsys, tmp_path, monkeypatch):
     text = 'def make():\n    raise ValueError(\n        "act: got it"\n    )\n'
     (tmp_path / 'someagent' / 'agent.py').write_text(text)
     monkeypatch.syspath_prepend(tmp_path)
-    call.build.run = lambda options, make_agent: make_agent()
+    call.build.run = lambda options, make_agent, entries: make_agent()
     with pytest.raises(SystemExit) as e:
         call(make_agent='someagent.agent:make')
     assert e.value.code == 2

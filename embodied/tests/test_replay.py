@@ -552,21 +552,148 @@ def test_updates_reach_the_disk_at_the_next_save(tmp_path):
     assert set(npz.read(tmp_path / 'values' / named[-1])) == {'latent'}
 
 
-def test_damaged_update_costs_the_update_only(tmp_path, capsys):
+DAMAGED_VALUES = {
+    **{k: v for k, v in DAMAGE.items() if k not in ('missing key', 'missing stepid')},
+    'flipped': lambda x: x.write_bytes(x.read_bytes()[:150] + b'\xff' + x.read_bytes()[151:]),
+    'missing key': lambda x: rewrite(x, lambda c: c.pop('latent')),
+    'other key': lambda x: rewrite(x, lambda c: c.update(t=np.zeros(5, np.int32))),
+    'other type': lambda x: rewrite(x, lambda c: c.update(latent=np.float64(c['latent']))),
+    'other shape': lambda x: rewrite(x, lambda c: c.update(latent=c['latent'][:, :1])),
+    'wrong length': lambda x: rewrite(x, lambda c: c.update(latent=c['latent'][1:])),
+    'pickle': lambda x: rewrite(x, lambda c: c.update(latent=np.array([{}] * 5, object))),
+}
+
+
+@pytest.mark.parametrize('apart', [True, False])
+@pytest.mark.parametrize('with_data', [True, False])
+@pytest.mark.parametrize('kind', DAMAGED_VALUES)
+def test_damaged_values_cost_those_only(tmp_path, kind, with_data, apart, capsys):
     made = make(tmp_path)
-    fill(made, 10, workers=1)
-    made.save()
-    stepid = made.sample(1)['stepid']
-    made.update({'stepid': stepid, 'latent': np.full((1, 4, 3), 5, np.float32)})
+    fill(made, 4, workers=1)
+    if apart:  # From the first update on, chunks are written without their values.
+        made.update({'stepid': made.sample(1)['stepid'], 'latent': np.ones((1, 4, 3), np.float32)})
+    fill(made, 6, workers=1, start=4)
+    ids = np.concatenate([x.columns['stepid'] for x in made.chunks.values() if x.length])
+    made.update({'stepid': ids[None, :10], 'latent': np.full((1, 10, 3), 5, np.float32)})
+    fill(made, 30, workers=1, start=10)
+    made.store.pool.shutdown()
     data = made.save()
-    damaged = sorted((tmp_path / 'values').iterdir())[0]
-    os.truncate(damaged, 10)
+    chunks = [x for x in made.chunks.values() if x.length]
+    hurt = chunks[0 if apart else 1]
+    (path,) = (tmp_path / 'values').glob(f'{hurt.id}-*')
+    DAMAGED_VALUES[kind](path)
+    other = make(tmp_path)
+    other.load(data if with_data else None)
+    assert sorted(windows(other)) == sorted(windows(made))
+    told = lines(capsys)
+    if kind == 'deleted' and not apart:
+        assert not told  # The chunk itself has values, though older ones.
+    else:
+        assert len(told) == 1
+        assert str(hurt.id) in told[0]
+    first = np.where(np.arange(40) < 10, 5.0, -1)
+    number = [int(x.columns['t'][0]) for x in chunks].index(int(hurt.columns['t'][0]))
+    assert apart == ('latent' not in npz.read(tmp_path / hurt.filename))
+    first[5 * number : 5 * number + 5] = 0 if apart else -1
+    found = {
+        int(t): value.tolist()
+        for x in other.chunks.values()
+        for t, value in zip(x.columns['t'][: x.length], x.columns['latent'], strict=False)
+    }
+    assert found == {t: [first[t]] * 3 for t in range(40)}
+    # From the next save on everything is whole again.
+    fill(other, 5, workers=1, start=40)
+    data = other.save()
+    other.committed()
+    again = make(tmp_path)
+    again.load(data)
+    assert snapshot(again) == snapshot(other)
+    if not path.is_dir():
+        assert not lines(capsys)
+
+
+def test_values_of_another_type_begin_anew(tmp_path, capsys):
+    """As latents do where the compute type is another one."""
+    made = make(tmp_path)
+    fill(made, 12)
+    batch = made.sample(6)
+    made.update({'stepid': batch['stepid'], 'latent': np.full((6, 4, 3), 9, np.float32)})
+    data = made.save()
     other = make(tmp_path)
     other.load(data)
-    assert windows(other) == windows(made)
-    told = lines(capsys)
-    assert len(told) == 1
-    assert damaged.name in told[0]
+    for t in range(12, 20):
+        for worker in range(3):
+            other.add({**step(worker, t), 'latent': np.full(3, 7, np.uint16)}, worker)
+    (told,) = lines(capsys, 'begin anew')
+    assert 'latent is uint16 (3,) now' in told
+    batch = other.sample(100)
+    check(batch)
+    assert batch['latent'].dtype == np.uint16
+    assert (batch['latent'] == np.where(batch['t'] < 12, 0, 7)[..., None]).all()
+    data = other.save()
+    third = make(tmp_path)
+    third.load(data)
+    assert snapshot(third) == snapshot(other)
+    # Nothing else may change.
+    with pytest.raises(ValueError, match='t of the step has type float32'):
+        third.add({**step(0, 20), 't': np.float32(20)}, 0)
+
+
+def test_older_saves_have_what_is_still_there(tmp_path, capsys):
+    """Chunks that have left since are told in one line, and values may be newer."""
+    made = make(tmp_path, capacity=20)
+    fill(made, 30, workers=1)
+    made.update({'stepid': made.sample(1)['stepid'], 'latent': np.ones((1, 4, 3), np.float32)})
+    old = made.save()
+    made.committed()
+    fill(made, 12, workers=1, start=30)
+    ids = made._gather(list(made.items.values()))['stepid']
+    made.update({'stepid': ids, 'latent': np.full((20, 4, 3), 2, np.float32)})
+    made.save()
+    made.committed()
+    other = make(tmp_path, capacity=20)
+    capsys.readouterr()
+    other.load(old)
+    assert windows(other) == [(0, t) for t in range(15, 27)]
+    (told,) = lines(capsys)
+    assert 'not there any more and 1 more chunks' in told
+    check(other.sample(50))
+    batch = other.sample(50)
+    # Those of steps that had been updated by then; of the others there are the values of then.
+    newer, same = (batch['t'] >= 19) & (batch['t'] < 25), batch['t'] >= 25
+    assert (batch['latent'][newer] == 2).all() and (batch['latent'][same] == -1).all()
+
+
+@pytest.mark.parametrize('workers', [1, 3, 16])
+def test_disk_and_memory_follow_the_capacity(tmp_path, workers):
+    made = make(tmp_path, capacity=640, chunksize=1024, workers=workers)
+    sizes, steps = [], []
+    for t in range(0, 3000 // workers, 20):
+        fill(made, 20, workers, start=t)
+        made.update({'stepid': made.sample(1)['stepid'], 'latent': np.ones((1, 4, 3), np.float32)})
+        if t % 100 == 0:
+            made.save()
+            made.committed()
+            names = [x.stem for x in tmp_path.glob('*.npz')]
+            sizes.append(sum(int(x.split('-')[-1]) for x in names))
+            steps.append(sum(x.length for x in made.chunks.values()))
+            assert len(list((tmp_path / 'values').iterdir())) <= len(names)
+            assert not list((tmp_path / 'unsaved').iterdir())
+    assert len(made) == 640
+    assert max(sizes) == max(steps) <= 1.2 * 640
+
+
+@pytest.mark.parametrize('capacity', [None, 50, 10**6])
+def test_capacity_in_gb(tmp_path, capacity):
+    bytes_of_a_step = 4 + 4 + 4 + 1 + 1 + 12 + 20 + replay.ITEM_BYTES
+    made = make(tmp_path, capacity=capacity, ram_gb=500.5 * 1.1 * bytes_of_a_step / 1e9, workers=2)
+    fill(made, 400, workers=2)
+    assert len(made) == min(500, capacity or 500)
+    data = made.save()
+    # After a restart with another limit, the newest stay.
+    other = make(tmp_path, capacity=capacity, ram_gb=30.5 * 1.1 * bytes_of_a_step / 1e9)
+    other.load(data)
+    assert windows(other) == windows(made)[-30:]
 
 
 def test_what_was_added_after_the_save_does_not_pile_up(tmp_path):
@@ -651,7 +778,8 @@ def test_crash_at_every_operation(tmp_path, mode, no_fsync):
         current = next(n for n, x in enumerate(states) if got['keys'] == x['keys'])
         assert got == states[current], at
         seen[current] += 1
-        saves.save(3)
+        if at % 4 == 0:
+            saves.save(3)
         shutil.rmtree(tmp_path / 'run')
     assert seen[0] > 20
     assert seen[1] > 0
