@@ -108,7 +108,7 @@ def test_parts_of_the_logs(tmp_path):
     assert {'episode/score', 'episode/length', 'train/loss', 'report/loss'} <= keys
     assert {'replay/items', 'replay/replay_ratio', 'fps/policy', 'fps/train'} <= keys
     assert {'usage/psutil/proc_ram_gb', 'ratio/updates_per_env_step'} <= keys
-    assert {'timer/driver/frac', 'timer/driver/replay.sample/frac'} <= keys
+    assert {'timer/driver/frac', 'timer/driver/learner.batch/replay.sample/frac'} <= keys
     assert 'epstats/log/half/avg' in keys and 'epstats/policy_image' not in keys
     # An episode of worker 0 has the rewards 0 to 5, one of worker 1 goes on to 6.
     scores = column(table, 'episode/score')
