@@ -20,6 +20,8 @@ def make(task, seeds, size=None, mode='auto', **kwargs) -> base.BatchEnv:
         raise ValueError(f'env.gymvec.mode: got {mode!r}, allowed are {", ".join(MODES)}')
     if mode != 'auto':
         kwargs['vectorization_mode'] = mode
+    if mode == 'async':  # Forks of a process that runs JAX may hang.
+        kwargs['vector_kwargs'] = {'context': 'spawn'}
     try:
         env = gymnasium.make_vec(task, num_envs=len(seeds), **kwargs)
     except (TypeError, gymnasium.error.Error) as e:

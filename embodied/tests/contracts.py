@@ -45,6 +45,8 @@ def tolist(data):
     """Nested state with arrays as lists, to compare and to write as JSON."""
     if isinstance(data, dict):
         return {k: tolist(v) for k, v in data.items()}
+    if isinstance(data, list):
+        return [tolist(x) for x in data]
     return data.tolist() if isinstance(data, np.ndarray | np.generic) else data
 
 

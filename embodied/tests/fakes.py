@@ -102,6 +102,47 @@ class Failing(Count):
         return obs
 
 
+class CountBatch(base.BatchEnv):
+    """Several of `Count` that step together, always into the same arrays. `how()` at round `at`."""
+
+    def __init__(self, envs, how=None, at=0):
+        self.envs = envs
+        self.how = how
+        self.at = at
+        self.rounds = 0
+        self.closed = 0
+        self.obs_space = envs[0].obs_space
+        self.act_space = envs[0].act_space
+        self.buffers = {
+            k: np.zeros((len(envs), *v.shape), v.dtype) for k, v in self.obs_space.items()
+        }
+
+    obs_space = None
+    act_space = None
+
+    def __len__(self):
+        return len(self.envs)
+
+    def step(self, action):
+        self.rounds += 1
+        if self.rounds == self.at:
+            self.how()
+        for i, env in enumerate(self.envs):
+            for key, value in env.step({k: v[i] for k, v in action.items()}).items():
+                self.buffers[key][i] = value
+        return self.buffers
+
+    def close(self):
+        self.closed += 1
+
+    def save(self):
+        return [x.save() for x in self.envs]
+
+    def load(self, data):
+        for env, state in zip(self.envs, data, strict=True):
+            env.load(state)
+
+
 class Script(base.Env):
     """Gives the observations of a list, one per step; notes the actions. Spaces as given."""
 

@@ -53,7 +53,7 @@ class PureEnv(base.BatchEnv):
         obs = {k: v.copy() for k, v in self._zeros.items()}
         if not reset.all():
             # Also of those that begin anew; what comes of that is replaced.
-            self._keys, self._state, new = self._step(self._keys, self._require(), action)
+            self._keys, self._state, new = self._step(self._keys, self._require(), action, reset)
             obs.update({k: np.array(v) for k, v in jax.device_get(new).items()})
         for index in np.flatnonzero(reset):
             self._keys, self._state, new = self._reset(self._keys, self._require(), int(index))
@@ -81,8 +81,9 @@ class PureEnv(base.BatchEnv):
             self._state = jax.tree.map(shape, one)
         return self._state
 
-    def _step_all(self, keys, state, action):
-        keys, use = jnp.moveaxis(jax.vmap(jax.random.split)(keys), 1, 0)
+    def _step_all(self, keys, state, action, reset):
+        new, use = jnp.moveaxis(jax.vmap(jax.random.split)(keys), 1, 0)
+        keys = jnp.where(reset[:, None], keys, new)
         state, obs, reward, terminal, last = jax.vmap(self._rules.step)(use, state, action)
         flags = {'is_last': last, 'is_terminal': terminal}
         flags = {k: v.astype(bool) for k, v in flags.items()}

@@ -1,0 +1,1 @@
+"""Looks at an environment before an agent does: `python -m embodied.check_env TASK`."""
