@@ -51,7 +51,7 @@ def structural(key: str, old, new) -> bool:
     """
     if key == 'replay_context':
         return bool(old) != bool(new)
-    return re.fullmatch(r'task|random_agent|env\..*\.(size|gray|actions|image|proprio)', key) is not None
+    return re.fullmatch(r'task|random_agent|env\..*\.(size|gray|actions|image|proprio|words)', key) is not None
 
 
 def resumed(key: str) -> str:

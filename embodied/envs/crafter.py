@@ -1,5 +1,6 @@
 """Crafter: survival in a generated world seen from above. Package `crafter`."""
 
+import concurrent.futures
 import json
 import pathlib
 
@@ -9,6 +10,7 @@ import numpy as np
 from ..core import base
 
 TASKS = ('reward', 'noreward')
+AHEAD = 30  # Step of an episode at which the next world is begun; short ones make none for nothing.
 
 
 def check(task: str) -> None:
@@ -17,32 +19,45 @@ def check(task: str) -> None:
         raise ValueError(f'task: unknown crafter task {task!r}, allowed are {", ".join(TASKS)}')
 
 
+def score(rates) -> float:
+    """The Crafter score in percent: geometric mean of the success rates (22,), from 0 to 1."""
+    return float(np.expm1(np.log1p(100 * np.asarray(rates, float)).mean()))
+
+
 class Crafter(base.Env):
     """Images of the world, 17 actions, and 22 achievements that are worth 1 the first time.
 
-    Death is terminal, the end of the day count (10,000 steps) is not.
+    Death is terminal, the end of the day count (10,000 steps) is not. A world takes longer to make
+    than hundreds of steps, so the next one is made while this one is played.
 
     Arguments:
         task: `reward`, or `noreward` for a reward that is always 0.
         size: height and width of the image.
-        logs: adds `log/achievement_<name>`, how often each was unlocked in the episode so far.
-        logdir: a folder for `stats.jsonl`, with length, reward and achievements of each finished
-            episode, in the format of the package's own recorder. With a seed the name holds it,
-            so that environments do not share a file.
+        logs: adds `log/achievement_<name>`, how often each was unlocked in the episode so far, and
+            `log/crafter_score`, that of all episodes that ended since this object was made.
+        logdir: a folder for `stats_<seed>.jsonl`, with length, reward and achievements of each
+            finished episode, in the format of the package's own recorder.
         seed: the same seed and actions give the same episodes.
     """
 
     def __init__(self, task, size=(64, 64), logs=False, logdir=None, seed=None):
         check(task)
         self._size = tuple(size)
-        self._env = _make(self._size, task == 'reward', seed)
+        if seed is None:
+            seed = int(np.random.default_rng().integers(2**31))
+        self._env, self._spare = (_make(self._size, task == 'reward', seed) for _ in range(2))
+        self._worlds = concurrent.futures.ThreadPoolExecutor(1)
+        self._next = None  # Promise of the first image of the spare environment.
+        self._made = 0  # Worlds so far.
         self._logs = logs
         self._stats = None
         if logdir:
-            name = 'stats.jsonl' if seed is None else f'stats_{seed}.jsonl'
+            name = f'stats_{seed}.jsonl'
             self._stats = pathlib.Path(logdir).expanduser() / name
             self._stats.parent.mkdir(parents=True, exist_ok=True)
         self._achievements = self._names()
+        self._unlocked = np.zeros(len(self._achievements))  # Episodes with each.
+        self._episodes = 0
         self._done = True
         self._length = 0
         self._score = 0.0
@@ -59,6 +74,7 @@ class Crafter(base.Env):
         if self._logs:
             counts = {f'log/achievement_{k}': elements.Space(np.int32) for k in self._achievements}
             spaces.update(counts)
+            spaces['log/crafter_score'] = elements.Space(np.float32)
         return spaces
 
     @property
@@ -73,10 +89,15 @@ class Crafter(base.Env):
             self._done = False
             self._length = 0
             self._score = 0.0
-            return self._obs(self._env.reset(), 0.0, {}, is_first=True)
+            return self._obs(self._begin(), 0.0, {}, is_first=True)
         image, reward, self._done, info = self._env.step(int(action['action']))
         self._length += 1
+        if self._length == AHEAD:
+            self._next = self._worlds.submit(self._prepare)
         self._score += info['reward']
+        if self._done:
+            self._episodes += 1
+            self._unlocked += [info['achievements'][k] > 0 for k in self._achievements]
         if self._done and self._stats:
             self._write(info['achievements'])
         return self._obs(
@@ -91,6 +112,21 @@ class Crafter(base.Env):
         """The current image (H, W, 3)."""
         return self._env.render()
 
+    def close(self):
+        self._worlds.shutdown()
+
+    def _begin(self):
+        """Go to the next world, which is made now if it is not yet; returns the first image."""
+        image = self._next.result() if self._next else self._prepare()
+        self._env, self._spare = self._spare, self._env
+        self._next = None
+        return image
+
+    def _prepare(self):
+        self._spare._episode = self._made  # Which decides the world, together with the seed.
+        self._made += 1
+        return self._spare.reset()
+
     def _obs(self, image, reward, counts, is_first=False, is_last=False, is_terminal=False):
         obs = {
             'image': image,
@@ -102,6 +138,8 @@ class Crafter(base.Env):
         if self._logs:
             for key in self._achievements:
                 obs[f'log/achievement_{key}'] = np.int32(counts.get(key, 0))
+            rates = self._unlocked / max(self._episodes, 1)
+            obs['log/crafter_score'] = np.float32(score(rates))
         return obs
 
     def _write(self, achievements):

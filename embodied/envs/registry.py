@@ -74,6 +74,50 @@ suites = {
         'dm_control',
         'dmc',
     ),
+    'loconav': _extra(
+        'loconav:LocoNav', 'walkers in mazes, as in ant_maze_m', 'dm_control', 'dmc', True
+    ),
+    'bsuite': _extra('bsuite:BSuite', '468 small tasks, as in catch/0', 'bsuite', 'bsuite'),
+    'minigrid': _extra(
+        'minigrid:make',
+        'grid worlds, as in Empty-5x5 or BabyAI-GoToLocal-v0',
+        'minigrid',
+        'minigrid',
+        True,
+    ),
+    'procgen': Suite(
+        'embodied.envs.procgen:make',
+        '16 games with generated levels, as in coinrun',
+        'procgen',
+        'pip install cffi && pip install --no-deps procgen2==0.10.7 gym3==0.3.3',
+        images=True,
+    ),
+    'memmaze': _extra(
+        'memmaze:make', 'mazes to remember: 9x9 to 15x15', 'memory_maze', 'memmaze', True
+    ),
+    'pinpad': Suite(
+        'embodied.envs.pinpad:PinPad', 'pads in the right order: three to eight', images=True
+    ),
+    'langroom': Suite(
+        'embodied.envs.langroom:LangRoom', 'questions about a room: answer', images=True
+    ),
+    'metaworld': _extra(
+        'metaworld:MetaWorld', '50 tasks of a robot arm, as in door-open', 'metaworld', 'metaworld'
+    ),
+    'dmlab': Suite(
+        'embodied.envs.dmlab:DMLab',
+        'levels seen from the first person, as in explore_goal_locations_small',
+        'deepmind_lab',
+        'it is built from source with bazel, as docs/environments.md says; no package has it',
+        images=True,
+    ),
+    'minecraft': Suite(
+        'embodied.envs.minecraft:make',
+        'diamond, wood, climb',
+        'minerl',
+        'it is built from source with Java 8, as docs/environments.md says',
+        images=True,
+    ),
     'custom': Suite(
         'embodied.envs.custom:make', 'your own as MODULE:NAME, as in my_module:make_env'
     ),

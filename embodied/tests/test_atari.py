@@ -68,11 +68,11 @@ def test_pooling():
 
 def test_repeat_sums_rewards():
     def rewards(repeat):
-        env, _ = start('krull', repeat=repeat, pooling=1)
+        env, _ = start('pong', repeat=repeat, pooling=1)
         return [float(x['reward']) for x in play(env, 800 // repeat)]
 
     one, four = rewards(1), rewards(4)
-    assert sum(four) > 0
+    assert sum(four) < -1
     assert four == [sum(one[i : i + 4]) for i in range(0, 4 * len(four), 4)]
 
 

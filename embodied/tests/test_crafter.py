@@ -40,12 +40,12 @@ def test_draws_do_not_depend_on_memory_addresses():
     # The package keeps creatures in sets; here their order is turned round in one of two runs.
     def run(turn):
         env = crafter.Crafter('reward', seed=6)
+        env.step(act(reset=True))
         inner, maps = env._env, []
         balance = inner._balance_chunk
         inner._balance_chunk = lambda chunk, objs: balance(
             chunk, sorted(objs, key=id, reverse=turn)
         )
-        env.step(act(reset=True))
         for _ in range(60):
             env.step(act())
             maps.append(inner._world._obj_map.tobytes())
@@ -97,6 +97,36 @@ def test_achievements_and_stats(tmp_path):
     assert first == second
     assert first['length'] == 2 and first['achievement_collect_wood'] == 2
     assert first['reward'] == pytest.approx(0.1)  # 1 for the wood, -0.9 for nine lost health.
+
+
+def test_score_is_the_geometric_mean_of_success_rates():
+    assert crafter.score(np.zeros(22)) == 0 and crafter.score(np.ones(22)) == pytest.approx(100)
+    assert crafter.score([0.5, 0.0]) == pytest.approx(51**0.5 - 1)
+    env = crafter.Crafter('reward', logs=True, seed=0)
+    scores = []
+    for i in range(3):
+        env.step(act(reset=True))
+        env._env._player.achievements['collect_wood'] = i % 2
+        env._env._player.health = 0
+        scores.append(float(env.step(act())['log/crafter_score']))
+    rates = ([0], [1 / 2], [1 / 3])  # Of one of 22.
+    assert scores == pytest.approx([crafter.score(x + [0] * 21) for x in rates])
+    env.close()
+
+
+def test_worlds_are_made_ahead_and_are_those_of_the_package(monkeypatch):
+    monkeypatch.setattr(crafter, 'AHEAD', 2)
+    env = crafter.Crafter('reward', seed=4)
+    plain = crafter._make((64, 64), True, 4)
+    for _ in range(2):
+        image = env.step(act(reset=True))['image']
+        np.testing.assert_array_equal(image, plain.reset())
+        assert env._next is None
+        for _ in range(2):
+            np.testing.assert_array_equal(env.step(act(3))['image'], plain.step(3)[0])
+        assert env._next.result().shape == (64, 64, 3)
+        assert env._spare._step == 0  # The next one waits.
+    env.close()
 
 
 def test_unknown_task_is_named():
