@@ -1,5 +1,6 @@
 """The program as others see it: started, watched, stopped and killed from outside."""
 
+import atexit
 import contextlib
 import itertools
 import os
@@ -32,6 +33,7 @@ class Program:
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
+        atexit.register(self.process.kill)
 
     @property
     def text(self):

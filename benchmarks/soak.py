@@ -92,11 +92,11 @@ def kills(args, folder):
     total = dict.fromkeys(
         ('kills', 'in_saves', 'failed_restarts', 'lost', 'doubled', 'beyond', 'gone', 'orphans'), 0
     )
-    saves, starts, seconds = 0, [2.0], [0.1]
+    step, saves, starts, seconds = 0, 0, [2.0], [0.1]
     began, failures = time.monotonic(), []
     for number in range(args.count):
         program = programs.Program(logdir, flags)
-        kind = rng.choice(['save', 'any', 'start'], p=[0.6, 0.25, 0.15]) if number else 'save'
+        kind = rng.choice(['save', 'any', 'start'], p=[0.7, 0.2, 0.1]) if number else 'save'
         alive = lurk(program, logdir, kind, rng, starts, seconds)
         if not alive:
             total['failed_restarts'] += 1
@@ -159,7 +159,7 @@ def lurk(program, logdir, kind, rng, starts, seconds):
         seconds.append(time.monotonic() - start)
     if not program.wait(saving):
         return False
-    time.sleep(rng.uniform(0, 1.2 * statistics.median(seconds)))
+    time.sleep(rng.uniform(0, 0.8 * statistics.median(seconds)))
     return program.runs
 
 
