@@ -17,7 +17,7 @@ import numpy as np
 
 from embodied.core.wrappers import spaces
 from embodied.jax import agent as compiled
-from embodied.jax import device, ops
+from embodied.jax import device, ops, parameters, programs
 
 from . import imagine, stored
 from .agent import FLAGS, Dreamer
@@ -181,10 +181,10 @@ class Trained:
     def _needed(self):
         """The parameters for acting and imagining. ValueError if these do not fit the options."""
         params = self.stored.params
-        with compiled.TRACING, ops.precision(self.dtype):
+        with programs.TRACING, ops.precision(self.dtype):
             shapes = imagine.params(self.model, compiled.make_seed(0, compiled.INIT, 0))
         try:
-            compiled.check_params(shapes, params, complete=False)
+            parameters.check(shapes, params, complete=False)
         except ValueError as e:
             raise ValueError(f'{self.stored.folder}: {e}') from None
         return {k: np.asarray(params[k], v.dtype) for k, v in shapes.items()}
@@ -201,7 +201,7 @@ class Trained:
         def call(sequence, *args, **kwargs):
             seed = compiled.make_seed(self.seed, sequence, self.calls[sequence])
             self.calls[sequence] += 1
-            with compiled.TRACING, ops.precision(self.dtype):
+            with programs.TRACING, ops.precision(self.dtype):
                 return program(self.params, seed, args, **kwargs)
 
         return call

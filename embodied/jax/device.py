@@ -9,11 +9,26 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import NamedSharding, PartitionSpec, SingleDeviceSharding
 
-OPTIONS = ('platform', 'mock_devices', 'prealloc', 'jit', 'debug', 'cache')  # Of `setup`.
+# Options of `setup`.
+OPTIONS = ('platform', 'mock_devices', 'prealloc', 'jit', 'debug', 'cache')
+OPTIONS += ('deterministic', 'autotune', 'command_buffers')
+# What a graphics card may run as one command buffer, besides what XLA does by itself.
+LOOPS = '+WHILE,+CONDITIONAL'
 
 
-def setup(platform='auto', mock_devices=0, prealloc=True, jit=True, debug=False, cache='auto'):
-    """Configure JAX for this process. Again with the same options it changes nothing.
+def setup(
+    platform='auto',
+    mock_devices=0,
+    prealloc=True,
+    jit=True,
+    debug=False,
+    cache='auto',
+    deterministic=False,
+    autotune=4,
+    command_buffers='on',
+):
+    """Configure JAX for this process. Again with the same options it changes nothing, and what
+    XLA_FLAGS of the user say stays as it is.
 
     platform      auto (an accelerator if there is one, else cpu), cpu, cuda, tpu
     mock_devices  split the CPU into so many devices, to try sharding without an accelerator
@@ -21,7 +36,15 @@ def setup(platform='auto', mock_devices=0, prealloc=True, jit=True, debug=False,
     jit           compile; without, programs run operation by operation (slow, for debugging)
     debug         stop at the first NaN that a program produces (slow)
     cache         folder of compiled programs; auto is a folder of the user, off is none
+
+    On graphics cards only:
+
+    deterministic    bit-equal results each time, which is slower
+    autotune         how much is tried to find fast kernels, from 0 to 4
+    command_buffers  launch kernels together: on, off, or loops for whole loops as well
     """
+    flags = gpu_flags(deterministic, autotune, command_buffers)
+    os.environ['XLA_FLAGS'] = with_flags(os.environ.get('XLA_FLAGS', ''), flags)
     if platform != 'auto':
         jax.config.update('jax_platforms', {'cuda': 'cuda,cpu'}.get(platform, platform))
     if mock_devices and jax.config.jax_num_cpu_devices != mock_devices:
@@ -33,7 +56,37 @@ def setup(platform='auto', mock_devices=0, prealloc=True, jit=True, debug=False,
     if cache != 'off':
         folder = cache_folder() if cache == 'auto' else pathlib.Path(cache).expanduser()
         jax.config.update('jax_compilation_cache_dir', str(folder))
-        jax.config.update('jax_persistent_cache_min_compile_time_secs', 0.5)
+        jax.config.update('jax_persistent_cache_min_compile_time_secs', 0.1)
+
+
+def gpu_flags(deterministic, autotune, command_buffers):
+    """Flags of XLA by name, where an option differs from what XLA does by itself."""
+    flags = {}
+    if deterministic:
+        flags['xla_gpu_deterministic_ops'] = 'true'
+    if autotune != 4:
+        flags['xla_gpu_autotune_level'] = str(autotune)
+    if command_buffers != 'on':
+        flags['xla_gpu_enable_command_buffer'] = {'off': '', 'loops': LOOPS}[command_buffers]
+    return flags
+
+
+def with_flags(given, flags):
+    """XLA_FLAGS with those of `flags` that are not given already."""
+    names = flag_names(given)
+    more = [f'--{k}={v}' for k, v in flags.items() if k not in names]
+    return ' '.join([*given.split(), *more])
+
+
+def flag_names(text):
+    """Names of the flags in XLA_FLAGS."""
+    return {x.lstrip('-').partition('=')[0] for x in text.split()}
+
+
+def compiler_options(options):
+    """Those options of a single program that XLA_FLAGS of the user leave open."""
+    names = flag_names(os.environ.get('XLA_FLAGS', ''))
+    return {k: v for k, v in options.items() if k not in names}
 
 
 def keep_freed_memory():
@@ -62,6 +115,13 @@ def dtype(name, devices):
     if name == 'auto':
         name = 'float32' if devices[0].platform == 'cpu' else 'bfloat16'
     return {'float32': jnp.float32, 'bfloat16': jnp.bfloat16}[name]
+
+
+def unroll(steps, devices):
+    """Steps of a loop in one iteration; `auto` is 1 on CPU, where an iteration costs nothing."""
+    if steps == 'auto':
+        return 1 if devices[0].platform == 'cpu' else 8
+    return int(steps)
 
 
 def pick(indices, key):
