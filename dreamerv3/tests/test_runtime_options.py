@@ -256,6 +256,7 @@ CASES = {
     'run.steps': Case([run], 20),
     'run.duration': Case([run], 5),
     'run.train_ratio': Case([run], 8.0),
+    'run.updates_per_dispatch': Case([run], 3),
     'run.log_every': Case([run], -1),
     'run.report_every': Case([run], -1),
     'run.save_every': Case([run], -1),
@@ -297,6 +298,10 @@ CASES = {
     'jax.nonfinite': Case([compiled_agent], 'stop'),
     'jax.cache': Case([compiled_agent], 'off'),
     'jax.profile': Case([compiled_agent], 3),
+    'jax.unroll': Case([compiled_agent], '4'),
+    'jax.deterministic': Case([compiled_agent], True),
+    'jax.autotune': Case([compiled_agent], 1),
+    'jax.command_buffers': Case([compiled_agent], 'loops'),
 }
 ATARI = {
     'size': (48, 48),

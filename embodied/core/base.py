@@ -110,10 +110,11 @@ class Agent:
         """
         raise NotImplementedError('Return carry, actions and outputs.')
 
-    def train(self, carry, data: dict) -> tuple[Any, dict, dict]:
-        """Learn from one batch (B, T, ...). Returns carry, outputs and metrics.
+    def train(self, carry, *batches: dict) -> tuple[Any, dict, dict]:
+        """Learn from one batch (B, T, ...), or from several in turn where a run is told to.
 
-        The output `replay`, if there, is handed to `Replay.update`.
+        Returns carry, outputs and metrics, of several batches joined by rows and averaged. The
+        output `replay`, if there, is handed to `Replay.update`.
         """
         raise NotImplementedError('Return carry, outputs and metrics.')
 

@@ -35,7 +35,7 @@ class RandomAgent(base.Agent):
         acts = {k: sample(v, batch_size, rng) for k, v in self.act_space.items()}
         return carry, acts, {}
 
-    def train(self, carry, data):
+    def train(self, carry, *batches):
         return carry, {}, {}
 
     def report(self, carry, data):

@@ -25,6 +25,7 @@ class Learner:
         self.batch_steps = args.batch_size * args.batch_length
         self.layout = layout(args)
         self.due = ratio.Ratio(args.train_ratio / self.batch_steps)
+        self.behind = 0  # Updates that are due, until there are enough for a call of the agent.
         self.updates = 0
         self.owed = {}  # Outputs of the last update that replay has not got yet.
         self.metrics = elements.Agg()
@@ -38,18 +39,21 @@ class Learner:
         """The updates that are due at an environment step."""
         if not self.ready:
             return
-        for _ in range(self.due(step)):
-            self.train()
+        self.behind += self.due(step)
+        while self.behind >= self.args.updates_per_dispatch:
+            self.behind -= self.train()
 
     def train(self):
-        """One update."""
-        self.carry, out, metrics = self.agent.train(self.carry, self.batch())
-        self.updates += 1
+        """As many updates as the agent does at once. Returns their number."""
+        batches = [self.batch() for _ in range(self.args.updates_per_dispatch)]
+        self.carry, out, metrics = self.agent.train(self.carry, *batches)
+        self.updates += len(batches)
         owed, self.owed = self.owed, {}
         for value in (owed, out):
             if 'replay' in value:
                 self.replay.update(value['replay'])
         self.metrics.add(metrics)
+        return len(batches)
 
     def batch(self):
         """The next one, on the device."""
@@ -72,6 +76,7 @@ class Learner:
         return {
             'updates': self.updates,
             'due': self.due.save(),
+            'behind': self.behind,
             'layout': self.layout,
             'carry': _host(self.carry),
             'owed': self.owed,
@@ -82,6 +87,7 @@ class Learner:
     def load(self, data):
         self.updates = data['updates']
         self.due.load(data['due'])
+        self.behind = data.get('behind', 0)
         self.owed = data.get('owed', {})
         if data.get('layout') == self.layout:
             self.carry = data.get('carry', self.carry)

@@ -35,6 +35,7 @@ DEFAULTS = {
     'steps': 40,
     'duration': 0,
     'train_ratio': 4.0,
+    'updates_per_dispatch': 1,
     'log_every': -1,
     'report_every': 0,
     'save_every': 0,
@@ -113,18 +114,19 @@ class CountAgent(base.Agent):
         act = {'act': 1 + obs['count'] % 9, 'move': np.full((size, 2), 0.5, np.float32)}
         return carry + 1, act, {'latent': np.full((size, 2), -1, np.float32)}
 
-    def train(self, carry, data):
+    def train(self, carry, *batches):
         # It comes back with a checkpoint, or begins anew where batches have another layout.
         assert carry in (self.counters['updates'], self.counters['updates'] - self.first)
-        self.counters['updates'] += 1
-        self.batches.append(copy.deepcopy(data))
+        self.counters['updates'] += len(batches)
+        self.batches += copy.deepcopy(batches)
+        data = {k: np.concatenate([x[k] for x in batches]) for k in batches[0]}
         latent = np.repeat(data['count'][..., None], 2, -1).astype(np.float32)
         out = {'stepid': data['stepid'], 'latent': latent}
         if self.priority:
             out['priority'] = data['count'].astype(np.float32)
         new = {'replay': out}, {'loss': np.float32(self.counters['updates'])}
         late, self.waiting = self.waiting, new
-        return carry + 1, *late
+        return carry + len(batches), *late
 
     def flush(self):
         late, self.waiting = self.waiting, ({}, {})

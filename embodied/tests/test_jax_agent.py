@@ -7,6 +7,7 @@ import subprocess
 import sys
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -506,3 +507,94 @@ class TestNotFinite:
             self.train(agent, [broken(i) for i in range(102)])
         assert len(capsys.readouterr().out.splitlines()) == 7
         agent.skipped = 0
+
+
+class TestSeveralUpdatesAtOnce:
+    def train(self, agent, sources, together):
+        """Carry, and outputs and metrics of each call; the sources are the data of all updates."""
+        placed = [agent._place(x) for x in sources]
+        carry, results = agent.init_train(4), []
+        for start in range(0, len(placed), together):
+            carry, *result = agent.train(carry, *placed[start : start + together])
+            results.append(result)
+        return carry, [*results[1:], list(agent.flush())]
+
+    def test_they_are_those_of_single_ones(self):
+        agent = make(seed=1)
+        sources = [fake_model.batch(i) for i in range(6)]
+        carry, singles = self.train(agent, sources, 1)
+        want, acts = params(agent), greedy(agent)
+        agent = make(seed=1)
+        last, joined = self.train(agent, sources, 3)
+        assert same(want, params(agent))
+        assert same(carry, last)
+        assert agent.counters['updates'] == 6
+        for index, (out, metrics) in enumerate(joined):
+            parts = singles[3 * index : 3 * index + 3]
+            for key, value in out['replay'].items():
+                rows = np.concatenate([x['replay'][key] for x, _ in parts])
+                np.testing.assert_array_equal(value, rows, key)
+            for key, value in metrics.items():
+                np.testing.assert_allclose(value, np.mean([x[key] for _, x in parts]), 1e-6)
+        agent.sync()
+        assert not np.array_equal(greedy(agent), acts), 'They act with what came before the last.'
+
+    def test_what_is_not_finite_is_left_out_alone(self, capsys):
+        good = [fake_model.batch(i) for i in range(2)]
+        agent = make(seed=1)
+        self.train(agent, [good[0], broken(7), good[1]], 1)
+        want = params(agent)
+        agent = make(seed=1)
+        _, ((out, metrics),) = self.train(agent, [good[0], broken(7), good[1]], 3)
+        assert same(want, params(agent))
+        assert len(out['replay']['stepid']) == 8 and metrics['skipped'] == 1
+        assert 'Update 2: the loss is not finite' in capsys.readouterr().out
+
+
+class TestPrograms:
+    def loops(self, agent):
+        """Steps per iteration of the loops of an update."""
+        placed = [agent._place(fake_model.batch())]
+        seeds = np.zeros((1, 2), np.uint32)
+        traced = agent.programs.train.trace(agent.params, seeds, agent.init_train(4), placed)
+        return scans(traced.jaxpr.jaxpr)
+
+    def test_unroll(self):
+        assert self.loops(Agent(Looping())) == [1, 1]
+        assert self.loops(Agent(Looping(), unroll='4')) == [4, 4]
+        assert self.loops(Agent(Looping(), unroll='99')) == [5, 5]
+
+    def test_unrolled_is_the_same(self):
+        first, second = Agent(Looping()), Agent(Looping(), unroll='2')
+        for agent in (first, second):
+            learn(agent, 3)
+        for key, value in params(first).items():
+            np.testing.assert_allclose(params(second)[key], value, 1e-6, err_msg=key)
+
+    def test_they_are_traced_when_they_are_needed(self):
+        agent = new()
+        traced = lambda: {program for program, _, _ in agent.model.seen}
+        assert traced() == {'train'}, 'For the parameters.'
+        greedy(agent)
+        assert traced() == {'train', 'policy'}
+
+
+class Looping(fake_model.FakeModel):
+    """Its loss has a loop of five steps, and so has its gradient."""
+
+    def _loss(self, x, data):
+        loss, pred = super()._loss(x, data)
+        step = lambda carry, _: (jnp.sin(carry), None)
+        return loss + jax.lax.scan(step, pred.mean(), None, length=5)[0], pred
+
+
+def scans(jaxpr):
+    """Steps per iteration of all loops of a program."""
+    found = []
+    for equation in jaxpr.eqns:
+        if equation.primitive.name == 'scan':
+            found.append(equation.params['unroll'])
+        for value in equation.params.values():
+            if hasattr(value, 'jaxpr'):
+                found += scans(value.jaxpr)
+    return found

@@ -158,3 +158,19 @@ def test_carry_comes_back_unless_batches_look_different(tmp_path):
     other, _ = make(tmp_path, train_ratio=8.0, report_length=2)
     other.load(state)
     assert (other.carry, other.report.carry) == (0, 0)
+
+
+@pytest.mark.parametrize('stop', [12, 20, 31])
+def test_updates_of_one_program_wait_for_each_other(tmp_path, stop):
+    """They are as many, they only come later; a save in between changes nothing."""
+    ratio, together = 5.0, 3
+    single, add = make(tmp_path / 'single', train_ratio=ratio)
+    counts = drive(single, add, 1, 80)
+    made, add = make(tmp_path / 'several', train_ratio=ratio, updates_per_dispatch=together)
+    got = drive(made, add, 1, stop)
+    other, _ = make(tmp_path / 'several', train_ratio=ratio, updates_per_dispatch=together)
+    other.load(made.save())
+    other.agent, other.replay, other.stream = made.agent, made.replay, made.stream
+    got += drive(other, add, stop, 80)
+    assert got == [count // together * together for count in counts]
+    assert len(made.agent.batches) == other.updates

@@ -85,8 +85,8 @@ class AgentRun(Run):
         # Asked until it is true once, as that takes a call.
         self.ready = self.ready or self.learner.ready
         if self.args.train_ratio and self.ready and self.limiter.want_sample():
-            self.limiter.sample()
-            self.learner.train()
+            for _ in range(self.learner.train()):
+                self.limiter.sample()
         else:
             time.sleep(0.002)
         if self.shares and not any(self.shares.values()):
