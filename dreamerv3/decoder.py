@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import ninjax as nj
 
-from embodied.jax import dists, heads, layers, ops
+from embodied.jax import conv, dists, heads, layers, ops
 
 from . import encoder
 
@@ -88,11 +88,9 @@ class Decoder(nj.Module):
         """Twice the resolution and a convolution, or a transposed one if `strided`."""
         kw = {'winit': self.winit, **kw}
         if double and self.strided:
-            kw['transp'] = True
-            return self.sub(name, layers.Conv2D, depth, self.kernel, 2, **kw)(x)
-        if double:
-            x = x.repeat(2, -2).repeat(2, -3)
-        return self.sub(name, layers.Conv2D, depth, self.kernel, **kw)(x)
+            return self.sub(name, conv.Conv2D, depth, self.kernel, 2, transp=True, **kw)(x)
+        kw['resize'] = 'double' if double else 'none'
+        return self.sub(name, conv.Conv2D, depth, self.kernel, **kw)(x)
 
     def _split(self, x):
         """One distribution per camera, in the order of the observation space."""
@@ -104,4 +102,4 @@ class Decoder(nj.Module):
         return recons
 
     def _norm_act(self, name, x):
-        return layers.act(self.act)(self.sub(f'{name}norm', layers.Norm, self.norm)(x))
+        return self.sub(f'{name}norm', layers.Norm, self.norm)(x, self.act)

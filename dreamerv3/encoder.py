@@ -3,7 +3,7 @@
 import jax.numpy as jnp
 import ninjax as nj
 
-from embodied.jax import layers, ops
+from embodied.jax import conv, layers, ops
 
 from . import checks
 
@@ -82,14 +82,11 @@ class Encoder(nj.Module):
     def _images(self, x):
         for i, mult in enumerate(self.mults):
             halve = not (self.outer and i == 0)
-            stride = 2 if self.strided and halve else 1
-            args = (self.depth * mult, self.kernel, stride)
-            x = self.sub(f'cnn{i}', layers.Conv2D, *args, winit=self.winit)(x)
-            if halve and not self.strided:
-                b, h, w, c = x.shape
-                x = x.reshape(b, h // 2, 2, w // 2, 2, c).max((2, 4))
+            args = (self.depth * mult, self.kernel, 2 if halve and self.strided else 1)
+            kw = {'winit': self.winit, 'resize': 'halve' if halve and not self.strided else 'none'}
+            x = self.sub(f'cnn{i}', conv.Conv2D, *args, **kw)(x)
             x = self._norm_act(f'cnn{i}', x)
         return x
 
     def _norm_act(self, name, x):
-        return layers.act(self.act)(self.sub(f'{name}norm', layers.Norm, self.norm)(x))
+        return self.sub(f'{name}norm', layers.Norm, self.norm)(x, self.act)

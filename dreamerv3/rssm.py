@@ -118,15 +118,12 @@ class RSSM(nj.Module):
         g = self.blocks
         x0 = self._layer('dynin0', deter, self.hidden)
         x1 = self._layer('dynin1', stoch, self.hidden)
-        shared = jnp.concatenate([x0, x1, x2], -1)[..., None, :].repeat(g, -2)
-        slices = deter.reshape(*deter.shape[:-1], g, -1)
-        x = ops.flat(jnp.concatenate([slices, shared], -1), 2)
+        x, shared = deter, jnp.concatenate([x0, x1, x2], -1)
         for i in range(self.dynlayers):
-            x = self.sub(f'dynhid{i}', layers.BlockLinear, self.deter, g, winit=self.winit)(x)
-            x = self._norm_act(f'dynhid{i}', x)
-        x = self.sub('dyngru', layers.BlockLinear, 3 * self.deter, g, winit=self.winit)(x)
-        gates = jnp.split(x.reshape(*x.shape[:-1], g, -1), 3, -1)
-        reset, cand, update = (ops.flat(x, 2) for x in gates)
+            layer = self.sub(f'dynhid{i}', layers.BlockLinear, self.deter, g, winit=self.winit)
+            x = self._norm_act(f'dynhid{i}', layer(x, None if i else shared))
+        gru = self.sub('dyngru', layers.BlockLinear, 3 * self.deter, g, winit=self.winit)
+        reset, cand, update = gru.parts(x, 3)
         cand = jnp.tanh(jax.nn.sigmoid(reset) * cand)
         update = jax.nn.sigmoid(update - 1)
         return update * cand + (1 - update) * deter
@@ -178,7 +175,7 @@ class RSSM(nj.Module):
         return self._norm_act(name, x)
 
     def _norm_act(self, name, x):
-        return layers.act(self.act)(self.sub(f'{name}norm', layers.Norm, self.norm)(x))
+        return self.sub(f'{name}norm', layers.Norm, self.norm)(x, self.act)
 
     def _logit(self, name, x):
         kw = {'winit': self.winit, 'outscale': self.outscale}

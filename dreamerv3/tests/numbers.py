@@ -8,7 +8,7 @@ import pytest
 
 from dreamerv3 import agent
 from dreamerv3.tests import recordings
-from embodied.jax import dists, ops
+from embodied.jax import conv, dists, ops
 
 
 def recording(name):
@@ -40,7 +40,21 @@ def either(results, key, want, absolute=2e-5, where=True):
             return close(np.where(where, result[key], 0), want, key, absolute)
         except AssertionError as error:
             failures.append(error)
-    raise failures[-1]
+    raise AssertionError(' and '.join(map(str, failures)))
+
+
+class Kept:
+    """Iterates over what a generator yields, any number of times, no further than needed."""
+
+    def __init__(self, generator):
+        self.generator = generator
+        self.items = []
+
+    def __iter__(self):
+        yield from self.items
+        for item in self.generator:
+            self.items.append(item)
+            yield item
 
 
 def space(meta):
@@ -93,6 +107,13 @@ def force(monkeypatch, latents, actions=None):
     monkeypatch.setattr(dists.OneHot, 'sample', latent)
     monkeypatch.setattr(agent, 'sample', choose)
     monkeypatch.setattr(ops, 'scan', unrolled)
+
+
+def halved(x, kernel, shift=lambda x: x):
+    """`conv.halved` as it is written: a convolution, then a max-pool."""
+    y = shift(conv.convolve(x, kernel, 'SAME'))
+    b, h, w, c = y.shape
+    return y.reshape(b, h // 2, 2, w // 2, 2, c).max((2, 4))
 
 
 def unrolled(fn, carry, xs, unroll=1):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from dreamerv3.tests.numbers import close, recording, run, spaces, sub
-from embodied.jax import layers, ops
+from embodied.jax import conv, layers, ops
 
 pytestmark = pytest.mark.golden
 
@@ -68,7 +68,7 @@ def test_convolutions(nets):
     assert set(cases) == {k.split('/')[1] for k in arrays if k.startswith('out/conv')}
     for name, (image, stride, kw) in cases.items():
         kernel = params[f'{name}/kernel'].shape[0]
-        module = layers.Conv2D(depth, kernel, stride, **kw, name=name)
+        module = conv.Conv2D(depth, kernel, stride, **kw, name=name)
         close(run(module, params, arrays[f'in/{image}']), arrays[f'out/{name}'], name)
 
 
@@ -125,7 +125,7 @@ def initialised(row, draws):
         ctor = lambda: layers.BlockLinear(shape[0] * units, shape[0], **kw, name='x')
     else:
         groups = row['input_shape'][-1] // shape[2]
-        ctor = lambda: layers.Conv2D(units, shape[0], groups=groups, **kw, name='x')
+        ctor = lambda: conv.Conv2D(units, shape[0], groups=groups, **kw, name='x')
     x = np.zeros(row['input_shape'], np.float32)
     make = lambda seed: nj.pure(ctor())({}, x, seed=seed, create=True)[0]['x/kernel']
     seeds = np.random.default_rng(0).integers(0, 2**32, (draws, 2), np.uint32)

@@ -1,10 +1,9 @@
-"""Layers: linear, block-diagonal linear, convolution, normalisation, MLP, and dicts to vectors.
+"""Layers: linear, block-diagonal linear, normalisation, MLP, and dicts to vectors.
 
 Activations have the compute type, parameters and statistics float32. Names and shapes of parameters
 are those of the official program, so that its checkpoints fit.
 """
 
-import functools
 import math
 import re
 
@@ -91,7 +90,7 @@ class Linear(Kernel):
 
     def __call__(self, x):
         size = math.prod(self.units)
-        x = self.shift(x @ self.kernel((x.shape[-1], size), x.dtype))
+        x = self.shift(ops.matmul(x, self.kernel((x.shape[-1], size), x.dtype)))
         return x.reshape(x.shape[:-1] + self.units)
 
 
@@ -111,49 +110,30 @@ class BlockLinear(Kernel):
         self.units = units
         self.blocks = blocks
 
-    def __call__(self, x):
+    def __call__(self, x, shared=None):
+        """y_i = [x_i, shared] W_i + b_i for the slices x_i of x (..., in) and shared (..., S)."""
+        (y,) = self.parts(x, 1, shared)
+        return y
+
+    def parts(self, x, amount, shared=None):
+        """The same as `amount` arrays (..., units / amount), each with a share of every block."""
         if x.shape[-1] % self.blocks:
             raise ValueError(f'width {x.shape[-1]} must be divisible by blocks {self.blocks}.')
-        shape = (self.blocks, x.shape[-1] // self.blocks, self.units // self.blocks)
-        x = x.reshape(x.shape[:-1] + shape[:2])
-        x = jnp.einsum('...gi,gio->...go', x, self.kernel(shape, x.dtype))
-        return self.shift(ops.flat(x, 2))
-
-
-class Conv2D(Kernel):
-    """Convolution (B, H, W, C) -> (B, H', W', depth) with kernel (k, k, C / groups, depth).
-
-    `transp` inserts zeros, so that input pixel i lands at s i + s - 1 of a grid s times as large,
-    and convolves with stride 1. It is not the gradient of a strided convolution.
-    """
-
-    bias: bool = True
-    winit: str = 'trunc_normal_in'
-    outscale: float = 1.0
-    transp: bool = False
-    groups: int = 1
-    pad: str = 'same'
-
-    def __init__(self, depth, kernel, stride=1):
-        self.depth = depth
-        self.size = kernel
-        self.stride = stride
-
-    def __call__(self, x):
-        shape = (self.size, self.size, x.shape[-1] // self.groups, self.depth)
-        kernel = self.kernel(shape, x.dtype)
-        conv = functools.partial(
-            jax.lax.conv_general_dilated,
-            dimension_numbers=('NHWC', 'HWIO', 'NHWC'),
-            feature_group_count=self.groups,
-        )
-        if self.transp:
-            before, after = (self.size - 1) // 2, self.size // 2
-            pads = [(before + self.stride - 1, after)] * 2
-            x = conv(x, kernel, (1, 1), pads, lhs_dilation=(self.stride,) * 2)
-        else:
-            x = conv(x, kernel, (self.stride,) * 2, self.pad.upper())
-        return self.shift(x)
+        own = x.shape[-1] // self.blocks
+        inputs = own + (0 if shared is None else shared.shape[-1])
+        kernel = self.kernel((self.blocks, inputs, self.units // self.blocks), x.dtype)
+        outputs = []
+        for part in jnp.split(kernel, amount, -1):
+            y = ops.block_matmul(x, part[:, :own])
+            if shared is not None:
+                # What all blocks see is one product, and is never repeated.
+                y += ops.matmul(shared, ops.flat(part[:, own:].swapaxes(0, 1), 2))
+            outputs.append(y)
+        if not self.bias:
+            return outputs
+        bias = self.value('bias', jnp.zeros, (self.units,), f32).astype(x.dtype)
+        shifts = jnp.split(bias.reshape(self.blocks, -1), amount, -1)
+        return [y + shift.reshape(-1) for y, shift in zip(outputs, shifts, strict=True)]
 
 
 class Norm(nj.Module):
@@ -170,18 +150,29 @@ class Norm(nj.Module):
         self.impl = match[1]
         self.eps = float(f'{match[2]}e-{match[3]}') if match[2] else 1e-4
 
-    def __call__(self, x):
+    def __call__(self, x, activation='none'):
+        """Normalise, then activate."""
         if self.impl == 'none':
-            return x
-        dtype, x = x.dtype, f32(x)
-        sqrs = jnp.square(x).mean(-1, keepdims=True)
-        scale = self.value('scale', jnp.ones, x.shape[-1:], f32)
-        if self.impl == 'rms':
-            return (x * (jax.lax.rsqrt(sqrs + self.eps) * scale)).astype(dtype)
-        mean = x.mean(-1, keepdims=True)
-        var = jnp.maximum(0, sqrs - jnp.square(mean))
-        shift = self.value('shift', jnp.zeros, x.shape[-1:], f32)
-        return ((x - mean) * (jax.lax.rsqrt(var + self.eps) * scale) + shift).astype(dtype)
+            return act(activation)(x)
+        params = [self.value('scale', jnp.ones, x.shape[-1:], f32)]
+        if self.impl == 'layer':
+            params.append(self.value('shift', jnp.zeros, x.shape[-1:], f32))
+        return normalize_remat(self.impl, self.eps, activation, x, *params)
+
+
+def normalize(impl, eps, activation, x, scale, shift=0):
+    """What `Norm` says, of x (..., D) with scale (D,) and for layer norm shift (D,)."""
+    dtype, x = x.dtype, f32(x)
+    sqrs = jnp.square(x).mean(-1, keepdims=True)
+    mean = x.mean(-1, keepdims=True) if impl == 'layer' else 0
+    var = jnp.maximum(0, sqrs - jnp.square(mean))
+    x = (x - mean) * (jax.lax.rsqrt(var + eps) * scale) + shift
+    return act(activation)(x.astype(dtype))
+
+
+# The backward pass computes it anew from x. What it needs otherwise are seven arrays of that size,
+# whose way through memory takes longer.
+normalize_remat = jax.checkpoint(normalize, static_argnums=(0, 1, 2))
 
 
 class MLP(nj.Module):
@@ -200,8 +191,7 @@ class MLP(nj.Module):
         width = self.units * (2 if self.act == 'swiglu' else 1)
         for i in range(self.layers):
             x = self.sub(f'linear{i}', Linear, width, winit=self.winit)(x)
-            x = self.sub(f'norm{i}', Norm, self.norm)(x)
-            x = act(self.act)(x)
+            x = self.sub(f'norm{i}', Norm, self.norm)(x, self.act)
         return x
 
 

@@ -16,6 +16,9 @@ f32 = jnp.float32
 i32 = jnp.int32
 sg = jax.lax.stop_gradient
 
+# From here on products of single blocks pay on a CPU.
+MANY_ROWS = 128
+
 _COMPUTE_DTYPE = contextvars.ContextVar('compute_dtype', default=jnp.float32)
 
 
@@ -77,6 +80,53 @@ def rms(tree):
 def flat(x, ndims):
     """Join the last `ndims` axes: (..., *shape) -> (..., prod(shape)); 0 adds an axis."""
     return x.reshape(x.shape[: x.ndim - ndims] + (math.prod(x.shape[x.ndim - ndims :]),))
+
+
+@jax.custom_vjp
+def matmul(x, kernel):
+    """x (..., I) times kernel (I, O).
+
+    The gradient of the kernel is one product over all rows. Left to itself, XLA on a CPU copies the
+    cotangent into a transposed layout, and the product takes up to three times as long.
+    """
+    return x @ kernel
+
+
+def _matmul_forward(x, kernel):
+    return x @ kernel, (x, kernel)
+
+
+def _matmul_backward(saved, grad):
+    x, kernel = saved
+    return grad @ kernel.T, rows(x).T @ rows(grad)
+
+
+matmul.defvjp(_matmul_forward, _matmul_backward)
+
+
+def block_matmul(x, kernel):
+    """Slice i of x (..., g I) times kernel[i] (I, O), for all g blocks: (..., g O).
+
+    On a CPU one product a block is several times faster than a batched one, whose result XLA lays
+    out transposed. On an accelerator each product would be a launch, and few rows are not worth it.
+    """
+
+    def each(x, kernel):
+        parts = jnp.split(x, len(kernel), -1)
+        return jnp.concatenate([matmul(x, kernel[i]) for i, x in enumerate(parts)], -1)
+
+    def batched(x, kernel):
+        x = x.reshape(*x.shape[:-1], len(kernel), -1)
+        return flat(jnp.einsum('...gi,gio->...go', x, kernel), 2)
+
+    if math.prod(x.shape[:-1]) < MANY_ROWS:
+        return batched(x, kernel)
+    return jax.lax.platform_dependent(x, kernel, cpu=each, default=batched)
+
+
+def rows(x):
+    """All axes but the last joined: (..., D) -> (N, D)."""
+    return x.reshape(-1, x.shape[-1])
 
 
 def scan(fn, carry, xs, unroll=1):
