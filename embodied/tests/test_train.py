@@ -17,7 +17,7 @@ import embodied
 from embodied import build
 from embodied.core import checkpoint, envset, processes, selectors, supervisor, worker
 from embodied.run.evaluate import EVAL_INDEX
-from embodied.tests import fakes, runs
+from embodied.tests import fakes, faults, runs
 
 ROOT = pathlib.Path(embodied.__file__).parent.parent
 
@@ -357,6 +357,34 @@ def test_full_disk_does_not_end_the_run(tmp_path, monkeypatch, capsys):
     calls[:] = [0]
     with pytest.raises(processes.ProcessError, match=r'end of the run: .*No space left'):
         runs.Parts(tmp_path, steps=14).train()
+
+
+@pytest.mark.parametrize('at', range(1, 61, 9))
+def test_disk_that_is_full_for_a_while(tmp_path, monkeypatch, capsys, at):
+    """From any operation on, until there is room again: no step is lost, and saves work again."""
+    runs.Parts(tmp_path, steps=20, capacity=24).train()
+    parts = runs.Parts(tmp_path, steps=60, capacity=24, save_every=-1)
+    with monkeypatch.context() as patch:
+        disk = faults.Disk(patch, at, 'full')
+
+        def free(count):
+            if count == 20:  # The tenth of this start.
+                disk.at = 0
+
+        parts.agent.on_action = free
+        parts.train()
+    out = capsys.readouterr().out
+    failed = [x for x in out.splitlines() if 'Could not save, will try again' in x]
+    assert failed and all('No space left' in x and f"'{tmp_path}" in x for x in failed)
+    assert f'after {len(failed)} that failed' in out.split('Could not save')[-1]
+    with runs.Parts(tmp_path, steps=60, capacity=24).run() as run:
+        assert run.step == 60 and len(run.replay) == 24
+        assert contents(run.replay).keys() == contents(parts.replay).keys()
+    # What the disk holds is what the last save needs.
+    steps = sum(int(x.stem.split('-')[-1]) for x in (tmp_path / 'replay').glob('*.npz'))
+    assert steps == sum(x.length for x in parts.replay.chunks.values())
+    assert not list((tmp_path / 'replay' / 'unsaved').iterdir())
+    assert len(list((tmp_path / 'ckpt').iterdir())) == 2
 
 
 @pytest.mark.parametrize('broken', ['make_agent', 'make_replay', 'make_stream', 'make_env'])
