@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from . import supervisor, worker
+from . import memory, supervisor, worker
 
 CLOSE_SECONDS = 5  # For all environments together.
 
@@ -28,7 +28,7 @@ class Envs:
         """Make the environments. Returns obs_space and act_space of a single one."""
         spaces = collect([w.start() for w in self.workers])
         _check_same(spaces)
-        self.obs_space, self.act_space = spaces[0]
+        self.obs_space, _ = spaces[0]
         return spaces[0]
 
     def save(self) -> list | None:
@@ -62,12 +62,20 @@ class Separate(Envs):
         super().__init__(kind, fns, parallel, tolerance)
         self.length = len(fns)
 
+    def start(self):
+        spaces = super().start()
+        self.layout = [
+            (k, (self.length, *v.shape), v.dtype if memory.fixed(v) else None)
+            for k, v in self.obs_space.items()
+        ]
+        return spaces
+
     def step(self, acts: dict) -> dict:
         """One step of every environment. The observations are new arrays."""
-        keys, columns = list(acts), zip(*acts.values(), strict=True)
-        rows = [dict(zip(keys, column, strict=True)) for column in columns]
-        obs = collect([w.step(row) for w, row in zip(self.workers, rows, strict=True)])
-        return {k: _stack([x[k] for x in obs], space) for k, space in self.obs_space.items()}
+        obs = collect(
+            [w.step({k: v[i] for k, v in acts.items()}) for i, w in enumerate(self.workers)]
+        )
+        return {k: _stack([x[k] for x in obs], *layout) for k, *layout in self.layout}
 
 
 class Together(Envs):
@@ -100,11 +108,10 @@ def collect(promises):
     return results
 
 
-def _stack(values, space):
-    # Faster than np.stack where the values are small.
-    if not space.shape:
-        return np.array(values)
-    result = np.empty((len(values), *space.shape), space.dtype)
+def _stack(values, shape, dtype):
+    if dtype is None:  # Texts, each with its own length.
+        return np.stack(values)
+    result = np.empty(shape, dtype)  # np.stack takes far longer.
     for i, value in enumerate(values):
         result[i] = value
     return result
