@@ -92,10 +92,12 @@ class Policy:
             return self._pure(weights, carry, obs, noise)[1]
 
     def _step(self, carry, obs, noise):
-        model, part = self.model, lambda name: strip(name, carry)
+        model = self.model
+        state, prevact = strip('state', carry), strip('action', carry)
+        # onnxruntime does not mask bools.
+        prevact = {k: v.astype(jnp.int32) if v.dtype == bool else v for k, v in prevact.items()}
         tokens = model.enc(obs, bdims=1)
-        first = obs['is_first']
-        state, _ = model.dyn.observe_step(part('state'), tokens, part('action'), first, noise)
+        state, _ = model.dyn.observe_step(state, tokens, prevact, obs['is_first'], noise)
         dists = model.pol(agent.features(state), bdims=1)
         action = {k: d.pred().astype(model.act_space[k].dtype) for k, d in dists.items()}
         carry = {**prefix('state', state), **prefix('action', action)}
@@ -137,7 +139,8 @@ def write_onnx(policy, folder):
 
     def step(*inputs):
         carry, _, dists = policy.step(policy.weights, *jax.tree.unflatten(structure, inputs))
-        return carry, dists
+        # The mean may also be the action, and a value cannot have two names.
+        return carry, jax.tree.map(lambda x: x + 0.0, dists)
 
     logging.getLogger('onnx_ir').setLevel(logging.ERROR)
     with warnings.catch_warnings():
