@@ -14,14 +14,11 @@ import concurrent.futures
 import contextlib
 import dataclasses
 import pathlib
-import re
 
 import elements
 
 from . import chunk as chunklib
-from . import files, npz
-
-VALUES = re.compile(r'([0-9A-Za-z]{1,22})-(\d{1,9})\.npz')
+from . import chunkfiles, files, npz
 
 
 @dataclasses.dataclass(eq=False)
@@ -149,10 +146,10 @@ class ChunkStore:
         `spec` and `apart` are those of the replay. All whose files are gone, as for a save that is
         not the newest, are told in one line.
         """
-        chunks, missing, values = [], [], scan_values(self.directory)
+        chunks, missing, values = [], [], chunkfiles.scan_values(self.directory)
         for name, named in names:
             path = next((x for x in self._places(name) if x.exists()), None)
-            chunk = read_chunk(path) if path else missing.append(name)
+            chunk = chunkfiles.read_chunk(path) if path else missing.append(name)
             if chunk:
                 # Those of a save that is not the newest may have been written anew since.
                 known = values.get(str(chunk.id), []) if named else []
@@ -161,7 +158,9 @@ class ChunkStore:
             chunks.append(chunk)
         if missing:
             more = f' and {len(missing) - 1} more chunks' if missing[1:] else ''
-            warn(self.directory / missing[0], ValueError(f'it is not there any more{more}'))
+            chunkfiles.warn(
+                self.directory / missing[0], ValueError(f'it is not there any more{more}')
+            )
         return chunks
 
     def adopt(self, chunk, path, values, spec, apart) -> None:
@@ -170,19 +169,21 @@ class ChunkStore:
         Without one, those that it lacks begin with zeros. If its path is in this directory, the
         chunk is known as on disk from here on.
         """
-        numbers = [int(VALUES.fullmatch(x.name).group(2)) for x in values]
+        numbers = [int(chunkfiles.VALUES.fullmatch(x.name).group(2)) for x in values]
         entry = Entry(path, version=chunk.version, number=max(numbers, default=0), named=True)
         for name in dict.fromkeys(values):
             try:
-                chunk.columns.update(read_values(name, chunk, spec, apart))
+                chunk.columns.update(chunkfiles.read_values(name, chunk, spec, apart))
             except (OSError, ValueError) as e:
-                warn(name, e)
+                chunkfiles.warn(name, e)
                 continue
             entry.values, entry.values_named = name, True
             break
         if lacking := {k: spec[k] for k in apart if k in spec and k not in chunk.columns}:
             if not values:
-                warn(path, ValueError(f'kept, but the values of {", ".join(lacking)} are gone'))
+                chunkfiles.warn(
+                    path, ValueError(f'kept, but the values of {", ".join(lacking)} are gone')
+                )
             chunk.renew(lacking)
         if path in self._places(path.name):
             self.entries[chunk.id] = entry
@@ -196,11 +197,14 @@ class ChunkStore:
         for entry in self.entries.values():
             self._move(entry)
         named = {x for x, _ in names}
-        _delete(*(x for x in scan(self.unsaved) if x.name not in named))
+        _delete(*(x for x in chunkfiles.scan(self.unsaved) if x.name not in named))
         known = {x.values for x in self.entries.values()}
-        unread = {x.name.split('-')[1] for x in scan(self.directory) + scan(self.unsaved)}
+        unread = {
+            x.name.split('-')[1]
+            for x in chunkfiles.scan(self.directory) + chunkfiles.scan(self.unsaved)
+        }
         unread -= {str(x) for x in self.entries}
-        for id, paths in scan_values(self.directory).items():
+        for id, paths in chunkfiles.scan_values(self.directory).items():
             if id not in unread:
                 _delete(*(x for x in paths if x not in known))
         for folder in (self.directory, self.unsaved, self.values):
@@ -260,61 +264,6 @@ class ChunkStore:
             entry.held = False
             if entry.gone and not entry.named:
                 _delete(entry.path, entry.values)
-
-
-def scan(directory, log: bool = False) -> list[pathlib.Path]:
-    """Chunk files in a directory, newest first. With `log` names the files that are none."""
-    directory, found = pathlib.Path(directory), []
-    for path in directory.iterdir() if directory.is_dir() else []:
-        try:
-            if path.name not in ('unsaved', 'values') and path.suffix != files.SUFFIX:
-                chunklib.parse(path.name)
-                found.append(path)
-        except ValueError as e:
-            if log:
-                warn(path, e)
-    return sorted(found, key=lambda x: x.name, reverse=True)
-
-
-def scan_values(directory) -> dict[str, list[pathlib.Path]]:
-    """Files of values in a directory of chunks by the id of the chunk, newest first."""
-    found = {}
-    folder = pathlib.Path(directory) / 'values'
-    for path in folder.iterdir() if folder.is_dir() else []:
-        if match := VALUES.fullmatch(path.name):
-            found.setdefault(match.group(1), []).append((int(match.group(2)), path))
-    return {k: [path for _, path in sorted(v, reverse=True)] for k, v in found.items()}
-
-
-def read_chunk(path):
-    """The chunk of a file, or None after one line that says what is wrong with it."""
-    try:
-        return chunklib.Chunk.load(path)
-    except ValueError as e:
-        elements.print(f'Skipped replay chunk {e}', color='yellow')
-        return None
-
-
-def read_values(path, chunk, spec, apart) -> dict:
-    """Columns of a file of values. ValueError or OSError if they do not fit the chunk."""
-    columns = npz.read(path)
-    if not columns:
-        raise ValueError('it is empty')
-    if lacking := [k for k in apart if k not in columns and k not in chunk.columns]:
-        raise ValueError(f'key {lacking[0]} is missing')
-    for key, column in columns.items():
-        if key not in apart:
-            raise ValueError(f'key {key} does not belong there')
-        dtype, shape = spec[key]
-        if column.dtype != dtype or column.shape != (chunk.length, *shape):
-            raise ValueError(
-                f'key {key} is {column.dtype} {column.shape}, not {dtype} {(chunk.length, *shape)}'
-            )
-    return columns
-
-
-def warn(path, error) -> None:
-    elements.print(f'Skipped replay file {path}: {npz.describe(error)}', color='yellow')
 
 
 def _delete(*paths):

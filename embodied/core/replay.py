@@ -15,10 +15,9 @@ import elements
 import numpy as np
 
 from . import chunk as chunklib
-from . import chunkstore, limiters, replaystate, selectors
+from . import chunkstore, limiters, replaystate, selectors, windows
 from . import items as itemlib
 
-MASK = (1 << 32) - 1
 ITEM_BYTES = 160  # Memory for what is known about a window, besides its steps.
 # Names of threads of this package that never add a step.
 BACKGROUND = ('chunks', 'prefetch', 'save', 'watchdog')
@@ -148,7 +147,7 @@ class Replay:
         with self.lock:
             positions = [self._draw(mode) for _ in range(batch)]
             self.metrics['samples'] += batch
-            data = self._gather(positions)
+            data = windows.gather(self, positions)
         if 'is_first' in data:
             data['is_first'][:, 0] = True
             if 'is_last' in data:
@@ -164,7 +163,7 @@ class Replay:
         data = {k: np.asarray(v) for k, v in data.items()}
         stepid = data.pop('stepid')
         priority = data.pop('priority', None)
-        self._check_update(stepid, data)
+        windows.check(self, stepid, data)
         with self.lock:
             self.apart.update(data)
             self.metrics['updates'] += stepid.shape[0]
@@ -172,7 +171,7 @@ class Replay:
                 self.selector.prioritize(stepid.reshape(-1, 20), priority.reshape(-1))
             if data:
                 for row, ids in enumerate(stepid):
-                    self._write_row(ids[0].tobytes(), {k: v[row] for k, v in data.items()})
+                    windows.write(self, ids[0].tobytes(), {k: v[row] for k, v in data.items()})
 
     def save(self) -> dict | None:
         """Write all chunks, durably, and return what `load` needs beside the files.
@@ -230,7 +229,7 @@ class Replay:
         """Make a position an item, after removing the oldest ones at capacity."""
         while self.capacity and len(self.items) >= self.capacity:
             self.remove()
-        self.selector[self.items.append(position)] = self.stepids(position)
+        self.selector[self.items.append(position)] = windows.stepids(self, position)
 
     def remove(self) -> None:
         """Remove the oldest item."""
@@ -343,65 +342,3 @@ class Replay:
                 'steps, and no other thread could add one'
             )
         limiters.wait(lambda: len(self.items), f'Replay {self.name} holds no window yet')
-
-    def _segments(self, position):
-        """The stretches (offset, chunk, index, number of steps) of the window at a position."""
-        chunk, index = self.serials[position >> 32], position & MASK
-        offset = 0
-        while True:
-            amount = min(chunk.length - index, self.length - offset)
-            if amount:
-                yield offset, chunk, index, amount
-            offset += amount
-            if offset == self.length:
-                return
-            chunk, index = self.chunks[chunk.successor.value], 0
-
-    def _gather(self, positions):
-        parts = [
-            (row, offset, offset + amount, chunk.columns, index, index + amount)
-            for row, position in enumerate(positions)
-            for offset, chunk, index, amount in self._segments(position)
-        ]
-        spec = {**self.spec, 'stepid': (np.uint8, (20,))}
-        data = {}
-        for key, (dtype, shape) in spec.items():
-            data[key] = column = np.empty((len(positions), self.length, *shape), dtype)
-            for row, start, stop, columns, first, last in parts:
-                column[row, start:stop] = columns[key][first:last]
-        return data
-
-    def stepids(self, position: int) -> np.ndarray:
-        """Ids (length, 20) of the steps of the window at a position."""
-        parts = [c.columns['stepid'][i : i + n] for _, c, i, n in self._segments(position)]
-        return parts[0] if len(parts) == 1 else np.concatenate(parts)
-
-    def _check_update(self, stepid, data):
-        if stepid.ndim != 3 or stepid.shape[-1] != 20 or stepid.dtype != np.uint8:
-            raise ValueError(f'stepid must be uint8 (B, T, 20), not {stepid.dtype} {stepid.shape}')
-        for key, value in data.items():
-            if key not in (self.spec or {}):
-                raise ValueError(f'Key {key} of the update is not in the replay')
-            expected = stepid.shape[:2] + self.spec[key][1]
-            if value.shape != expected:
-                raise ValueError(
-                    f'Key {key} of the update has shape {value.shape}, it must be {expected}'
-                )
-            if not np.can_cast(value.dtype, self.spec[key][0], 'same_kind'):
-                raise ValueError(
-                    f'Key {key} of the update has type {value.dtype}, it must be '
-                    f'{self.spec[key][0]}'
-                )
-
-    def _write_row(self, stepid, values):
-        chunk = self.chunks.get(stepid[:16])
-        index = int.from_bytes(stepid[16:], 'big')
-        amount = len(next(iter(values.values())))
-        offset = 0
-        while chunk is not None and offset < amount:
-            steps = min(chunk.length - index, amount - offset)
-            if steps > 0:
-                part = {k: v[offset : offset + steps] for k, v in values.items()}
-                chunk.update(index, steps, part)
-                offset += steps
-            chunk, index = self.chunks.get(chunk.successor.value), 0

@@ -12,9 +12,9 @@ import elements
 import numpy as np
 
 from . import chunk as chunklib
-from . import chunkstore, npz, states
+from . import chunkfiles, chunkstore, npz, states, windows
 
-MASK = (1 << 32) - 1
+MASK = windows.MASK
 
 
 def cut(replay):
@@ -101,9 +101,9 @@ def collect(replay, directory, amount=None) -> None:
     """
     directory = pathlib.Path(str(directory)).expanduser()
     amount = amount or replay.capacity or np.inf
-    paths = chunkstore.scan(directory, log=True) + chunkstore.scan(directory / 'unsaved')
+    paths = chunkfiles.scan(directory, log=True) + chunkfiles.scan(directory / 'unsaved')
     paths = sorted(paths, key=lambda x: x.name, reverse=True)
-    values = chunkstore.scan_values(directory)
+    values = chunkfiles.scan_values(directory)
     store = replay.store or chunkstore.ChunkStore(directory)
     if replay.spec is None:
         _guess_spec(replay, paths, values)
@@ -111,9 +111,9 @@ def collect(replay, directory, amount=None) -> None:
     for path in paths:
         if total >= amount:
             break
-        chunk = chunkstore.read_chunk(path)
+        chunk = chunkfiles.read_chunk(path)
         if chunk and chunk.id.value in replay.chunks:
-            chunkstore.warn(path, ValueError('a newer chunk has the same id'))
+            chunkfiles.warn(path, ValueError('a newer chunk has the same id'))
         elif chunk:
             store.adopt(chunk, path, values.get(str(chunk.id), []), replay.spec, replay.apart)
             if _accept(replay, chunk):
@@ -150,7 +150,7 @@ def _accept(replay, chunk):
     keys = [k for k in {**replay.spec, **chunk.spec} if replay.spec.get(k) != chunk.spec.get(k)]
     have, want = chunk.spec.get(keys[0]), replay.spec.get(keys[0])
     have, want = ('missing' if x is None else f'{x[0]} {x[1]}' for x in (have, want))
-    chunkstore.warn(chunk.filename, ValueError(f'key {keys[0]} is {have}, not {want}'))
+    chunkfiles.warn(chunk.filename, ValueError(f'key {keys[0]} is {have}, not {want}'))
     return None
 
 
@@ -196,7 +196,7 @@ def _restore_items(replay, data, bases, counts):
     replay.items.load(data['oldest'], positions)
     for key, position in replay.items.pairs():
         replay.serials[position >> 32].refs += 1
-        replay.selector[key] = replay.stepids(position)
+        replay.selector[key] = windows.stepids(replay, position)
 
 
 def _restore_waiting(replay, streams, saved, bases):
@@ -220,7 +220,7 @@ def _drop_unused(replay):
 
 
 def _tell_unknown(replay):
-    paths = chunkstore.scan(replay.store.directory, log=True)
+    paths = chunkfiles.scan(replay.store.directory, log=True)
     known = {x.path for x in replay.store.entries.values()}
     if unknown := [x for x in paths if x not in known]:
         elements.print(

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from embodied.core import checkpoint, files, npz, replay, selectors
+from embodied.core import windows as windowslib
 from embodied.tests import faults
 
 
@@ -52,7 +53,7 @@ def check(batch):
 
 def windows(made):
     """Where all windows start, oldest first."""
-    data = made._gather(list(made.items.values()))
+    data = windowslib.gather(made, list(made.items.values()))
     return list(zip(data['worker'][:, 0].tolist(), data['t'][:, 0].tolist(), strict=True))
 
 
@@ -62,7 +63,7 @@ def snapshot(made):
     def place(position):
         return str(made.serials[position >> 32].id), position & 0xFFFFFFFF
 
-    data = made._gather(list(made.items.values()))
+    data = windowslib.gather(made, list(made.items.values()))
     return {
         'keys': list(made.items),
         'items': [place(x) for x in made.items.values()],
@@ -266,6 +267,7 @@ def test_impossible_settings():
     [
         ({'latent': np.zeros((2, 3, 3))}, r'shape \(2, 3, 3\), it must be \(2, 4, 3\)'),
         ({'nothing': np.zeros((2, 4))}, 'nothing of the update is not in the replay'),
+        ({'t': np.zeros((2, 4))}, 't of the update has type float64, it must be int32'),
         ({'stepid': np.zeros((2, 20), np.uint8)}, r'stepid must be uint8 \(B, T, 20\)'),
     ],
 )
@@ -647,7 +649,7 @@ def test_older_saves_have_what_is_still_there(tmp_path, capsys):
     old = made.save()
     made.committed()
     fill(made, 12, workers=1, start=30)
-    ids = made._gather(list(made.items.values()))['stepid']
+    ids = windowslib.gather(made, list(made.items.values()))['stepid']
     made.update({'stepid': ids, 'latent': np.full((20, 4, 3), 2, np.float32)})
     made.save()
     made.committed()
