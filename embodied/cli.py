@@ -7,6 +7,7 @@ A mistake of the user is one line on the error stream and exit code 2.
 """
 
 import contextlib
+import itertools
 import importlib
 import pathlib
 import shutil
@@ -57,7 +58,7 @@ def main(
     try:
         schema = config.Schema(configs)
         if '-h' in argv or '--help' in argv:
-            words = [x for x in argv if not x.startswith('-')]
+            words = after_help(argv)
             width = shutil.get_terminal_size((100, 24)).columns
             print(describe(schema, name, words, min(100, max(60, width))))
             return
@@ -239,6 +240,12 @@ def is_message(error: ValueError, make_agent: Callable) -> bool:
         pathlib.Path(last.filename).is_relative_to(pathlib.Path(x).parent) for x in files if x
     )
     return inside and (last.line or '').startswith('raise ')
+
+
+def after_help(argv):
+    """The words right behind `--help`, whatever else the command line says."""
+    first = next(i for i, x in enumerate(argv) if x in ('-h', '--help'))
+    return list(itertools.takewhile(lambda x: not x.startswith('-'), argv[first + 1 :]))
 
 
 def describe(schema, name: str, words: list[str], width: int = 80) -> str:

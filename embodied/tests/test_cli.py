@@ -265,6 +265,8 @@ def test_help_shows_all(call, capsys, monkeypatch):
     call('-h', 'run.')
     text = capsys.readouterr().out
     assert '--run.steps' in text and '--seed' not in text and 'Usage' not in text
+    call('--seed', '3', '--help', 'run.')
+    assert capsys.readouterr().out == text
 
 
 class Part:
