@@ -83,7 +83,7 @@ def build_agent(config, make_agent, entries=None):
 
 def check_needs(config, spaces, entries):
     """Warn where the full replay will not fit into this machine, if it is to be here."""
-    if config.script == 'eval_only' or config.run.remote_replay:
+    if config.script in ('eval_only', 'parallel_agent') or config.run.remote_replay:
         return
     size, limit = config.replay.size, config.replay.ram_gb
     need = forecast.need(spaces, entries, min(size, config.run.steps), limit)
