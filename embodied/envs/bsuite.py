@@ -25,8 +25,8 @@ class BSuite(base.Wrapper):
         task: experiment and number of its setting, `catch/0`.
         results: a new folder for the CSV file that the analysis of the package reads. It is written
             as episodes end, so only one environment may have it.
-        seed: random numbers of the episodes; what the setting decides stays. None leaves those that
-            the setting has.
+        seed: random numbers of the episodes; what the setting decides stays. None leaves them to
+            the package.
     """
 
     def __init__(self, task, results='', seed=None):

@@ -76,7 +76,8 @@ class DMC(base.Env):
         adapter = from_dm.FromDM(inner)
         spaces = {k: v for k, v in adapter.obs_space.items() if k not in from_dm.FLAGS}
         self._keys = [k for k, v in spaces.items() if (image if _is_image(v) else proprio)]
-        self._env = wrappers.ActionRepeat(adapter, repeat)
+        self._env = wrappers.ActionRepeat(adapter, repeat) if repeat > 1 else adapter
+        self._all = len(self._keys) == len(spaces)
 
     @functools.cached_property
     def obs_space(self):
@@ -91,7 +92,8 @@ class DMC(base.Env):
 
     def step(self, action):
         obs = self._env.step(action)
-        obs = {k: obs[k] for k in (*self._keys, *from_dm.FLAGS)}
+        if not self._all:
+            obs = {k: obs[k] for k in (*self._keys, *from_dm.FLAGS)}
         return {**obs, 'image': self.render()} if self._image else obs
 
     def render(self):

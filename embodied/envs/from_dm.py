@@ -33,6 +33,9 @@ class FromDM(base.Env):
         self._acts = _named(env.action_spec(), act_key, 'act', ('reset', *FLAGS))
         both = self._obs.keys() & self._acts.keys()
         self._obs = {f'obs_{k}' if k in both else k: v for k, v in self._obs.items()}
+        # What a step needs, looked up once.
+        self._read = [(k, key, self.obs_space[k].dtype) for k, (key, _) in self._obs.items()]
+        self._write = [(k, key, _converter(spec)) for k, (key, spec) in self._acts.items()]
         self._done = True
         self._closed = False
 
@@ -60,36 +63,26 @@ class FromDM(base.Env):
         if action['reset'] or self._done:
             time = self._env.reset()
         else:
-            time = self._env.step(self._assemble(action))
-        self._done = time.last()
-        values = time.observation
+            acts = {key: convert(action[k]) for k, key, convert in self._write}
+            time = self._env.step(acts.get(None, acts))
+        first, last, values = time.first(), time.last(), time.observation
+        self._done = last
         obs = {
-            name: np.asarray(values if key is None else values[key], self.obs_space[name].dtype)
-            for name, (key, _) in self._obs.items()
+            k: np.asarray(values if key is None else values[key], dtype)
+            for k, key, dtype in self._read
         }
         return {
             **obs,
-            'reward': np.float32(0 if time.first() else time.reward or 0),
-            'is_first': np.bool_(time.first()),
-            'is_last': np.bool_(time.last()),
-            'is_terminal': np.bool_(time.last() and time.discount == 0),
+            'reward': np.float32(0 if first else time.reward or 0),
+            'is_first': np.bool_(first),
+            'is_last': np.bool_(last),
+            'is_terminal': np.bool_(last and time.discount == 0),
         }
 
     def close(self):
         if not self._closed:  # Environments of dm_control cannot be closed twice.
             self._env.close()
         self._closed = True
-
-    def _assemble(self, action):
-        values = {}
-        for name, (key, spec) in self._acts.items():
-            value = np.asarray(action[name])
-            if spec.dtype.kind in 'iu':
-                value = value + spec.minimum
-            elif spec.dtype.kind == 'f':  # A bound that was rounded to float32 can lie outside.
-                value = np.clip(value, spec.minimum, spec.maximum)
-            values[key] = value.astype(spec.dtype)
-        return values.get(None, values)
 
 
 def _named(specs, root, prefix, reserved):
@@ -121,3 +114,15 @@ def _action(spec):
         return elements.Space(np.int32, spec.shape, 0, classes.astype(np.int32))
     low, high = (np.asarray(x, np.float32) for x in (spec.minimum, spec.maximum))
     return elements.Space(np.float32, spec.shape, low, high)
+
+
+def _converter(spec):
+    """A function from our value of an action to the environment's."""
+    if spec.dtype.kind in 'iu':
+        return lambda x: (np.asarray(x) + spec.minimum).astype(spec.dtype)
+    if spec.dtype.kind == 'f':
+        low, high = (np.asarray(x, np.float32) for x in (spec.minimum, spec.maximum))
+        if (low < spec.minimum).any() or (high > spec.maximum).any():
+            # Rounding to float32 has led out of the bounds.
+            return lambda x: np.clip(np.asarray(x, spec.dtype), spec.minimum, spec.maximum)
+    return lambda x: np.asarray(x, spec.dtype)

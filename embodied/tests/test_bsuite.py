@@ -31,12 +31,6 @@ def test_settings_of_one_experiment_differ_with_the_same_seed():
     assert any((a['observation'] != b['observation']).any() for a, b in zip(one, two, strict=True))
 
 
-def test_without_a_seed_the_setting_decides():
-    one, two = (rollout(bsuite.BSuite('catch_noise/1'), 40) for _ in range(2))
-    for a, b in zip(one, two, strict=True):
-        contracts.assert_same(a, b)
-
-
 def test_mapping_of_the_setting_stays():
     one, two = (bsuite.BSuite('bandit/2', seed=s) for s in (1, 2))
     act = lambda i, reset: {'action': np.int32(i), 'reset': np.bool_(reset)}

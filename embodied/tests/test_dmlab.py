@@ -94,7 +94,7 @@ def test_instructions():
     first = run(env)[0]['instr']
     assert (first[:4] > 0).all() and (first[4:] == 0).all() and len({*first[:4]}) == 4
     # The same in every process, unlike hash().
-    assert first[:4].tolist() == [480, 884, 620, 178]
+    assert first[:4].tolist() == [285, 79, 456, 473]
 
 
 def test_levels_that_are_held_out():
