@@ -21,6 +21,7 @@ COMMANDS = {
     'plot': 'learning curves with confidence bands, and scores over many tasks',
     'compare': 'in which options and metrics two runs differ',
     'doctor': 'whether this machine is ready, and what to fix',
+    'check_env': 'whether a run would accept an environment, and what it costs',
 }
 USAGE = """\
 Usage: embodied COMMAND ...
@@ -35,7 +36,7 @@ def main(argv: list[str] | None = None) -> None:
     """Run the command of the arguments; SystemExit with its exit code, 2 after a mistake."""
     name, *rest = (sys.argv[1:] if argv is None else argv) or ['--help']
     if name in ('-h', '--help'):
-        lines = [f'  {k:<10}{text}' for k, text in COMMANDS.items()]
+        lines = [f'  {k:<11}{text}' for k, text in COMMANDS.items()]
         print(USAGE.format(commands='\n'.join(lines)), end='')
         return
     if name == '--version':
@@ -44,6 +45,11 @@ def main(argv: list[str] | None = None) -> None:
     if name not in COMMANDS:
         hint = options.nearest(name, COMMANDS)
         cli.fail('embodied', f'unknown command {name!r}{hint}, allowed are {", ".join(COMMANDS)}')
+    if name == 'check_env':
+        from ..check_env.__main__ import main as check_env
+
+        check_env(rest)
+        return
     module = importlib.import_module(f'.{name}', __name__)
     parser = Parser(
         prog=f'embodied {name}',

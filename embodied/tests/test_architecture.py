@@ -23,7 +23,8 @@ BELOW = {
     'jax': {'jax', 'core', 'config'},
     'build': {'envs', 'run', 'jax', 'core', 'config'},
     'cli': {'build', 'envs', 'checks', 'logdir', 'core', 'config', '__init__'},
-    'commands': {'commands', 'cli', 'envs', 'checks', 'logdir', 'core', 'config', '__init__'},
+    'commands': {'commands', 'check_env', 'cli', 'envs', 'checks', 'logdir', 'core', 'config'}
+    | {'__init__'},
     'check_env': {'check_env', 'envs', 'core', 'config'},
     '__main__': {'commands'},
     '__init__': set(),
