@@ -157,6 +157,40 @@ def test_environments_are_wrapped_and_have_their_options():
     assert last == 10 * [False] + [True]
 
 
+def test_environments_that_step_together():
+    pytest.importorskip('gymnasium')
+    make = build.EnvMaker(make_config(task='gymvec_CartPole-v1'))
+    begin = lambda env, n: env.step({'action': np.zeros(n, np.int32), 'reset': np.ones(n, bool)})
+    env = make.batch([0, 1])
+    assert len(env) == 2 and begin(env, 2)['vector'].shape == (2, 4)
+    # The same seed for the same index, and another one for evaluation.
+    first, again = (begin(make.batch([5]), 1)['vector'] for _ in range(2))
+    other = begin(build.EnvMaker(make.config, 1_000_000).batch([5]), 1)['vector']
+    assert (first == again).all() and (first != other).any()
+    alone = make(5)
+    assert alone.obs_space['vector'].shape == (4,)
+    assert (
+        alone.step({'action': np.int32(0), 'reset': np.bool_(True)})['vector'] == first[0]
+    ).all()
+    assert build.EnvMaker(make_config()).batch is None
+
+
+def test_jax_is_set_up_before_environments_that_run_in_it(monkeypatch):
+    from embodied.jax import device
+
+    seen = []
+    monkeypatch.setattr(device, 'setup', lambda **options: seen.append(options))
+    monkeypatch.setattr(build.envs, 'make', lambda *args, **kwargs: seen.append('made'))
+    monkeypatch.setattr(build.wrappers, 'wrap', lambda env: env)
+    options = {k: f'the {k}' for k in device.OPTIONS}
+    config = make_config(task='gymnax_CartPole-v1')
+    build.make_env(elements.Config({**config, 'jax': {**options, 'profile': 0}}), 0)
+    assert seen == [options, 'made']
+    seen.clear()
+    build.make_env(make_config(task='dummy_disc'), 0)
+    assert seen == ['made']
+
+
 def test_unknown_option_of_an_environment():
     config = make_config()
     config = elements.Config({**config, 'env': {'dummy': {'sizes': (8, 8)}}})

@@ -652,3 +652,19 @@ def test_interrupt_of_the_program(tmp_path):
     # All steps are there: every window of the 2 workers but the first 8, the length of which is 9.
     assert column(table, 'replay/items')[stopped] == max(0, stopped - 16)
     assert column(table, 'replay/items')[stopped + 100] == stopped + 100 - 16
+
+
+def test_environments_that_step_together(tmp_path):
+    class Make:
+        def __call__(self, index):
+            return fakes.Count(length=5 + index % 1000, offset=10_000 * (index % 1000))
+
+        def batch(self, indices):
+            made.append(indices)
+            return fakes.CountBatch([self(i) for i in indices])
+
+    made, parts = [], runs.Parts(tmp_path, steps=40, envs=3, final_eval_eps=2)
+    parts.make_env = Make()
+    parts.train()
+    assert made == [[0, 1, 2], [EVAL_INDEX, EVAL_INDEX + 1]]
+    check_replay(parts, numbers(42, envs=3))
