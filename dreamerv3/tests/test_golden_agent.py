@@ -123,7 +123,7 @@ def evaluations(monkeypatch, arrays, model, params):
         yield {
             'parts': found,
             'after': after,
-            'carry': nj.flatten(end)[0],
+            'carry': nj.flatten(end[0])[0],
             'latents': recalled,
             'stepid': out['replay'],
             'metrics': metrics,
