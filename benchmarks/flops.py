@@ -10,7 +10,7 @@ from jax.extend import core
 
 
 def gflop(traced):
-    """1e9 operations of `jax.jit(...).trace(...)`, two for each multiplication with its addition."""
+    """1e9 operations of a `jax.jit(...).trace(...)`, two for each multiplication and addition."""
     return count(traced.jaxpr.jaxpr) / 1e9
 
 

@@ -18,6 +18,8 @@ import time
 from typing import NamedTuple
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
+if str(ROOT) not in sys.path:  # Where the packages are not installed.
+    sys.path.insert(1, str(ROOT))
 SIDE = 2048
 UNIT_GFLOP = 2 * SIDE**3 / 1e9
 # What is printed of a row: title, key, format.
@@ -29,7 +31,7 @@ COLUMNS = (
     ('GFLOP', 'gflop', '.4g'),
     ('GFLOP / CPU s', 'gflop_per_cpu_s', '.3g'),
     ('of peak', 'of_peak', '.0%'),
-    ('per CPU s', 'rate', ',.0f'),
+    ('per CPU s', 'rate', ',.4g'),
     ('GiB', 'peak_gib', '.2f'),
 )
 

@@ -1,17 +1,16 @@
 """Speed of the replay in CPU seconds: adds, samples, updates, saves and loads.
 
-    python benchmarks/replay.py --steps 40000
+    python benchmarks/replay.py [--steps 40000]
 
-Steps hold a 64x64x3 image and five scalars, batches are 16 windows of 65 steps. CPU seconds are
-those of all threads, user and system. Memory is touched once before, as fresh memory is slow on
-virtual machines, and `memcpy` tells what the machine allows at most.
+Steps hold a 64x64x3 image and five scalars, batches are 16 windows of 65 steps. Adds go to a replay
+at its capacity. Memory is touched once before, as fresh memory is slow on virtual machines, and
+`memcpy` tells what the machine allows at most.
 """
 
-import argparse
-import pathlib
 import tempfile
 import time
 
+import measure
 import numpy as np
 
 from embodied.core import replay
@@ -28,15 +27,6 @@ def step(t):
         'is_last': np.bool_(t % 100 == 99),
         'is_terminal': np.bool_(False),
     }
-
-
-def measure(name, amount, function):
-    """Print how many of something are done per CPU second, and the time of all."""
-    cpu, wall = time.process_time(), time.time()
-    result = function()
-    cpu, wall = time.process_time() - cpu, time.time() - wall
-    print(f'{name:<28}{amount / cpu:>12,.0f} per CPU s   {cpu:6.2f} CPU s   {wall:6.2f} s wall')
-    return result
 
 
 def fill(made, steps, amount, workers=4):
@@ -64,28 +54,41 @@ def update(made, batches):
         made.update({'stepid': batch['stepid'], 'reward': batch['reward']})
 
 
-def main(amount, batches):
+def once(name, amount, function):
+    """A row of something that is done once for all of an amount."""
+    cpu, wall = time.process_time(), time.perf_counter()
+    function()
+    times = measure.Times([time.process_time() - cpu], [time.perf_counter() - wall])
+    return measure.row(f'replay {name}', times, amount=amount)
+
+
+def main(args):
+    amount, batches = (4000, 30) if args.quick else (args.steps, args.batches)
+    repeats = 3 if args.quick else args.repeats
     steps = [step(t) for t in range(100)]
     np.ones(2 * amount * 12_300, np.uint8)
-    measure('memcpy, steps', amount, lambda: copy_images(steps, amount))
-    made = replay.Replay(LENGTH)
-    measure('adds', amount, lambda: fill(made, steps, amount))
+
+    def rate(name, amount, function):
+        times = measure.repeat(function, repeats)
+        return measure.row(f'replay {name}', times, amount=amount)
+
+    yield rate('memcpy of steps', 8192, lambda: copy_images(steps, 8192))
     full = capped(steps)
-    measure('adds at capacity', amount, lambda: fill(full, steps, amount))
+    yield rate('adds', 8192, lambda: fill(full, steps, 8192))
     window = np.zeros((LENGTH, 64, 64, 3), np.uint8)
     out = np.zeros((BATCH, LENGTH, 64, 64, 3), np.uint8)
-    measure('memcpy, sequences', BATCH * batches, lambda: copy_windows(out, window, batches))
-    measure('sequences', BATCH * batches, lambda: sample(made, batches))
-    measure('updates, sequences', BATCH * batches, lambda: update(made, batches))
+    sequences = BATCH * batches
+    yield rate('memcpy of sequences', sequences, lambda: copy_windows(out, window, batches))
+    yield rate('sequences', sequences, lambda: sample(full, batches))
+    yield rate('updates of sequences', sequences, lambda: update(full, batches))
     with tempfile.TemporaryDirectory() as folder:
-        stored = replay.Replay(LENGTH, directory=folder)
-        measure('adds, written to disk', amount, lambda: fill(stored, steps, amount))
-        data = measure('save after that, steps', amount, stored.save)
+        stored, saved = replay.Replay(LENGTH, directory=folder), []
+        yield once('adds, written to disk', amount, lambda: fill(stored, steps, amount))
+        yield once('save', amount, lambda: saved.append(stored.save()))
         stored.committed()
         other = replay.Replay(LENGTH, directory=folder)
-        measure('load, steps', amount, lambda: other.load(data))
-        size = sum(x.stat().st_size for x in pathlib.Path(folder).rglob('*.npz'))
-        print(f'{size / amount:,.0f} bytes on disk for each step')
+        row = once('load', amount, lambda: other.load(saved[0]))
+        yield {**row, 'peak_gib': measure.peak_gib()}
 
 
 def capped(steps):
@@ -101,8 +104,10 @@ def copy_windows(out, window, batches):
 
 
 if __name__ == '__main__':
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument('--steps', type=int, default=40_000, help='steps to add')
-    parser.add_argument('--batches', type=int, default=300, help='batches to sample')
-    options = parser.parse_args()
-    main(options.steps, options.batches)
+    measure.main(
+        __doc__,
+        main,
+        steps={'type': int, 'default': 40_000, 'help': 'steps to add, save and load'},
+        batches={'type': int, 'default': 100, 'help': 'batches of each repeat'},
+        repeats={'type': int, 'default': 9},
+    )

@@ -1,0 +1,71 @@
+"""A whole training run: environment steps and updates per CPU second, and how much are updates.
+
+    python benchmarks/end_to_end.py [--updates 30] [--flags run.envs=4]
+
+Runs `crafter size1m` with one environment in this process and a train ratio of 32 by the parts of
+the script `train`, and measures from the second update on: before that programs are compiled.
+"""
+
+import contextlib
+import itertools
+import tempfile
+import time
+
+import measure
+
+from dreamerv3 import checks
+from dreamerv3 import main as program
+from embodied import build, cli
+from embodied.run import train
+
+RUN = '--configs crafter size1m --run.envs 1 --run.parallel_envs False --run.train_ratio 32'
+WARM = 2  # Updates before it counts.
+
+
+def main(args):
+    rows = []
+
+    def script(make_agent, make_replay, make_env, make_stream, make_logger, args_):
+        with contextlib.ExitStack() as stack:
+            makers = make_agent, make_replay, make_env, make_stream, make_logger
+            run = train.Run(*makers, args_, stack)
+            rows.extend(measured(run, 4 if args.quick else args.updates))
+
+    build.SCRIPTS['train'] = script
+    with tempfile.TemporaryDirectory() as folder:
+        argv = [*RUN.split(), '--logdir', folder]
+        argv += itertools.chain(*([f'--{k}', v] for k, v in (x.split('=', 1) for x in args.flags)))
+        cli.main('dreamerv3.agent:make_agent', program.FOLDER / 'configs.yaml', checks.check, argv)
+    yield from rows
+
+
+def measured(run, updates):
+    """A row for environment steps and one for updates, of the same stretch of a run."""
+    run.resume()
+    run.begin()
+    while run.learner.updates < WARM:
+        run.advance()
+    run.timer.reset()
+    step, first = int(run.step), run.learner.updates
+    cpu, wall = time.process_time(), time.perf_counter()
+    while run.learner.updates < first + updates:
+        run.advance()
+    run.learner.flush()
+    cpu, wall = time.process_time() - cpu, time.perf_counter() - wall
+    stats = run.timer.stats()
+    inside = sum(v for k, v in stats.items() if k.endswith('agent.train/sum'))
+    peak = measure.peak_gib()
+    for name, amount in (('steps', int(run.step) - step), ('updates', run.learner.updates - first)):
+        times = measure.Times([cpu / amount], [wall / amount])
+        row = measure.row(f'run crafter size1m {name}', times, amount=1)
+        yield {**row, 'in_updates': inside / wall, 'peak_gib': peak}
+    print(f'{inside / wall:.1%} of the time is in updates')
+
+
+if __name__ == '__main__':
+    measure.main(
+        __doc__,
+        main,
+        updates={'type': int, 'default': 30},
+        flags={'nargs': '*', 'default': [], 'help': 'options of the run, KEY=VALUE'},
+    )
