@@ -100,7 +100,7 @@ def test_vector_task_trains_and_resumes(tmp_path):
     assert updates > 10
     for name in LOSSES:
         assert len(column(tmp_path, f'train/loss/{name}')) > 5, name
-    assert column(tmp_path, 'train/opt/grad_norm') and column(tmp_path, 'episode/score')
+    assert column(tmp_path, 'train/opt/grad_norm')
     saved = saved_params(tmp_path)
     check_same(saved, first.save()['params'])
 
@@ -117,6 +117,7 @@ def test_vector_task_trains_and_resumes(tmp_path):
     assert not np.array_equal(
         saved_params(tmp_path)['dyn/dynin0/kernel'], saved['dyn/dynin0/kernel']
     )
+    assert column(tmp_path, 'episode/score')
     results = json.loads((tmp_path / 'eval.json').read_text())
     assert results['step'] == 140 and len(results['results']) == 3
     # All the steps of both, in the windows of four workers.
