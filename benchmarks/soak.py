@@ -189,29 +189,37 @@ def memory(args, folder):
         time.sleep(1)
         with contextlib.suppress(OSError, ValueError, IndexError):
             step = json.loads((logdir / 'metrics.jsonl').read_text().splitlines()[-1])['step']
-            rss = int((proc / 'statm').read_text().split()[1]) * os.sysconf('SC_PAGE_SIZE')
+            kb = re.findall(r'(?:VmRSS|RssAnon):\s+(\d+) kB', (proc / 'status').read_text())
             counts = [len(list((proc / x).iterdir())) for x in ('fd', 'task')]
             files = {x: x.stat().st_size for x in (logdir / 'replay').rglob('*') if x.is_file()}
             # What is on its way into the next save.
             copy = sum(v for x, v in files.items() if x.parent.name == 'unsaved')
-            if rss:  # Else it has just ended.
-                table.append((step, rss / 1e6, *counts, sum(files.values()) - copy, copy))
-            print(f'\rstep {step} rss {rss / 1e6:.1f} MB', end='', flush=True)
+            sizes = sum(files.values()) - copy, sum(files.values())
+            rss, anonymous = (int(x) / 1000 for x in kb)  # Fails if it has just ended.
+            table.append((step, rss, anonymous, *counts, *sizes))
+            print(f'\rstep {step} rss {rss:.1f} MB', end='', flush=True)
     print()
     assert program.process.returncode == 0, program.text[-2000:]
     step, _, capacity, size = contents(logdir, flags)
     full = np.array([x for x in table if x[0] > 2 * capacity])
+    steps, rss, anonymous, descriptors, threads, disk, total = full.T
+    slope = lambda x: round(float(1000 * np.polyfit(steps, x, 1)[0]), 4)
+    # While a save becomes current, for a moment its copy lies beside what it takes the place of.
+    disk = np.lib.stride_tricks.sliding_window_view(disk, 3).min(1)
+    halves = lambda x: [int(half.max()) for half in np.array_split(x, 2)]
     return 'memory', {
         'steps': step,
         'full_after': capacity,
-        'mb_per_1k_steps': round(1000 * np.polyfit(full[:, 0], full[:, 1], 1)[0], 5),
-        'rss_mb_first': round(full[0, 1], 1),
-        'rss_mb_last': round(full[-1, 1], 1),
+        'mb_per_1k_steps': slope(rss),
+        # Without pages of files, which the system takes away where memory is short.
+        'anonymous_mb_per_1k_steps': slope(anonymous),
+        'rss_mb': rss[[0, -1]].round(1).tolist(),
+        'anonymous_mb': anonymous[[0, -1]].round(1).tolist(),
         # The most of them in the first and the second half; a save has some of its own.
-        'descriptors': [int(x[:, 2].max()) for x in np.array_split(full, 2)],
-        'threads': [int(x[:, 3].max()) for x in np.array_split(full, 2)],
-        'disk_of_capacity': round(full[:, 4].max() / (capacity * size), 3),
-        'copy_of_capacity': round(full[:, 5].max() / (capacity * size), 3),
+        'descriptors': halves(descriptors),
+        'threads': halves(threads),
+        'disk_of_capacity': round(float(disk.max()) / (capacity * size), 3),
+        'disk_with_copies': round(float(total.max()) / (capacity * size), 3),
     }
 
 
