@@ -12,7 +12,7 @@ import sys
 import time
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-PATIENCE = 300  # Seconds for anything to happen.
+PATIENCE = 1200  # Seconds for anything to happen, compiling on a busy machine included.
 ORPHANS = 5  # Seconds after which nothing may be left of a killed run.
 
 
