@@ -14,6 +14,7 @@ import importlib.util
 import json
 import pathlib
 import sys
+import textwrap
 import traceback
 
 from .. import config, envs
@@ -21,6 +22,7 @@ from ..core import base
 from . import findings, measure, playing
 
 LEVELS = {'error': 'ERROR  ', 'warning': 'warning', 'note': 'note   '}
+INDENT = 9 * ' '  # Of the following lines of a finding.
 
 
 def main(argv=None):
@@ -41,7 +43,7 @@ def main(argv=None):
     found = look(env, make, args.steps)
     for level in LEVELS:
         for finding in (x for x in found if x.level == level):
-            print(f'{LEVELS[level]}  {finding.text}.')
+            print(textwrap.fill(f'{LEVELS[level]}  {finding.text}.', 100, subsequent_indent=INDENT))
     errors = sum(x.level == 'error' for x in found)
     if not errors:
         facts = tell_costs(make, args)

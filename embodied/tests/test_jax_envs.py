@@ -144,6 +144,28 @@ def test_gymnax(task, shape, discrete):
         np.testing.assert_array_equal(a['vector'], b['vector'])
 
 
+@pytest.mark.slow
+@pytest.mark.filterwarnings('ignore:Brax System')
+@pytest.mark.parametrize(
+    'task, size, options',
+    [
+        ('craftax_Craftax-Classic-Symbolic-v1', 1345, {}),
+        ('brax_inverted_pendulum', 4, {'length': 9, 'repeat': 2}),
+    ],
+)
+def test_others(task, size, options):
+    package = task.partition('_')[0]
+    pytest.importorskip(package, reason=f'{package} is not installed')
+    env = wrappers.wrap(envs.make_batch(task, SEEDS[:2], **options))
+    assert env.obs_space['vector'].shape == (size,)
+    seen = play(env, 25)
+    for before, now in itertools.pairwise(seen):
+        np.testing.assert_array_equal(now['is_first'], before['is_last'])
+    assert len({x['vector'].tobytes() for x in seen}) == 25
+    lasts = [i for i, x in enumerate(seen) if x['is_last'][0]]
+    assert not options or lasts[0] <= options['length']
+
+
 def test_gymnax_mistakes():
     pytest.importorskip('gymnax', reason='gymnax is not installed')
     with pytest.raises(ValueError, match="gymnax has no environment 'CartPol-v1', did you mean"):
