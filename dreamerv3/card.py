@@ -5,6 +5,8 @@ import pathlib
 
 import numpy as np
 
+from embodied.envs import registry
+
 RECENT = 100  # Training episodes that make a score, where there was no evaluation.
 TEXT = """\
 ---
@@ -83,7 +85,7 @@ def write(loaded, folder: pathlib.Path, differences: dict) -> None:
 
     differences   largest ones between what was exported and the agent, by the name of the format
     """
-    result = scores(loaded.stored.folder)
+    result = scores(loaded.stored.folder, loaded.step * repeat(loaded.stored.config))
     (folder / 'scores.json').write_text(json.dumps(result, indent=2) + '\n')
     files = [f'| `{k}` | {v} |' for k, v in FILES.items() if (folder / k).is_file()]
     sizes = {k: int(np.prod(v.shape)) for k, v in loaded.stored.params.items()}
@@ -105,11 +107,17 @@ def write(loaded, folder: pathlib.Path, differences: dict) -> None:
     (folder / 'README.md').write_text(text)
 
 
-def scores(folder: pathlib.Path) -> dict:
-    """How well an agent plays, by what stands beside its checkpoint.
+def repeat(config):
+    """What steps of the environment are multiplied by in logs."""
+    suite = registry.split(config.task)[0]
+    return config.env[suite].get('repeat', 1) if suite in config.env else 1
 
-    Numbers of the evaluation with the most steps, else of the last training episodes; {} if there
-    were none.
+
+def scores(folder: pathlib.Path, step: int) -> dict:
+    """How well an agent plays, by what stands beside its checkpoint, made at a step of the log.
+
+    Numbers of the evaluation with the most steps, else of the last training episodes before; {} if
+    there were none.
     """
     folder = folder.parent.parent if folder.parent.name == 'ckpt' else folder
     found = [read_json(x) for x in [folder / 'scores.json', *folder.glob('**/eval.json')]]
@@ -120,7 +128,7 @@ def scores(folder: pathlib.Path) -> dict:
     path = folder / 'scores.jsonl'
     lines = path.read_text().splitlines() if path.is_file() else []
     rows = [json.loads(x) for x in lines if x.endswith('}')]
-    rows = [x for x in rows if 'episode/score' in x][-RECENT:]
+    rows = [x for x in rows if 'episode/score' in x and x['step'] <= step][-RECENT:]
     if not rows:
         return {}
     values = [x['episode/score'] for x in rows]

@@ -148,6 +148,10 @@ class Trained:
         result = cut(jax.device_get({'action': action, **seen}), latent.single)
         return Latent(state, latent.single), Imagined(**result)
 
+    def make_env(self, task: str = ''):
+        """An environment as it was evaluated in, see `stored.make_env`."""
+        return stored.make_env(self.stored, task)
+
     def _take(self, obs):
         """Carry before an observation, the observation with axis B, and whether it came without."""
         require('observation', obs, self.obs_space)

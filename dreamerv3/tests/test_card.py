@@ -2,6 +2,7 @@
 
 import json
 
+import elements
 import pytest
 from ruamel.yaml import YAML
 
@@ -24,9 +25,11 @@ def checkpoint(tmp_path):
 
 
 def test_last_training_episodes(checkpoint):
-    result = card.scores(checkpoint)
+    result = card.scores(checkpoint, 150)
     assert (result['kind'], result['episodes'], result['step']) == ('training', 100, 150)
     assert (result['score_mean'], result['score_min'], result['score_max']) == (100.5, 51, 150)
+    assert card.scores(checkpoint, 40)['score_mean'] == 20.5  # The checkpoint is an earlier one.
+    assert card.scores(checkpoint, 0) == {}
 
 
 def test_newest_evaluation(checkpoint, tmp_path):
@@ -34,15 +37,21 @@ def test_newest_evaluation(checkpoint, tmp_path):
     write(tmp_path / 'eval-1' / 'eval.json', {'step': 150, **STATS, 'score_mean': 5.0})
     (tmp_path / 'eval-2').mkdir()
     (tmp_path / 'eval-2' / 'eval.json').write_text('{"torn')
-    result = card.scores(checkpoint)
+    result = card.scores(checkpoint, 150)
     assert (result['kind'], result['step'], result['score_mean']) == ('evaluation', 150, 5.0)
     assert 'results' not in result
 
 
 def test_none(tmp_path):
-    assert card.scores(tmp_path) == {}
+    assert card.scores(tmp_path, 9) == {}
     assert 'without scores' in card.describe({})
     assert card.index('gym_CartPole-v1', {}) == ''
+
+
+def test_steps_of_the_log():
+    config = lambda task: elements.Config(task=task, env={'atari': {'repeat': 4}, 'gym': {}})
+    tasks = ('atari_pong', 'gym_CartPole-v1', 'my_module:make')
+    assert [card.repeat(config(x)) for x in tasks] == [4, 1, 1]
 
 
 def test_table_and_index():
