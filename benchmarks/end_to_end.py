@@ -22,19 +22,21 @@ RUN = '--configs crafter size1m --run.envs 1 --run.parallel_envs False --run.tra
 WARM = 2  # Updates before it counts.
 
 
-def main(args):
+def main(options):
     rows = []
 
-    def script(make_agent, make_replay, make_env, make_stream, make_logger, args_):
+    def script(make_agent, make_replay, make_env, make_stream, make_logger, args):
         with contextlib.ExitStack() as stack:
             makers = make_agent, make_replay, make_env, make_stream, make_logger
-            run = train.Run(*makers, args_, stack)
-            rows.extend(measured(run, 4 if args.quick else args.updates))
+            run = train.Run(*makers, args, stack)
+            rows.extend(measured(run, 4 if options.quick else options.updates))
 
     build.SCRIPTS['train'] = script
     with tempfile.TemporaryDirectory() as folder:
         argv = [*RUN.split(), '--logdir', folder]
-        argv += itertools.chain(*([f'--{k}', v] for k, v in (x.split('=', 1) for x in args.flags)))
+        argv += itertools.chain(
+            *([f'--{k}', v] for k, v in (x.split('=', 1) for x in options.flags))
+        )
         cli.main('dreamerv3.agent:make_agent', program.FOLDER / 'configs.yaml', checks.check, argv)
     yield from rows
 

@@ -1,15 +1,13 @@
 """Agents that benchmarks measure, with data of the right shapes: images or vectors, any size."""
 
-import pathlib
-
 import elements
+import measure
 import numpy as np
 
-import dreamerv3
 from dreamerv3 import agent
 from embodied import config
 
-SCHEMA = config.Schema(pathlib.Path(dreamerv3.__file__).parent / 'configs.yaml')
+SCHEMA = config.Schema(measure.ROOT / 'dreamerv3' / 'configs.yaml')
 FLAGS = {k: elements.Space(bool) for k in ('is_first', 'is_last', 'is_terminal')}
 REWARD = {'reward': elements.Space(np.float32), **FLAGS}
 # Observations and actions of Crafter, and of the walker.
