@@ -154,11 +154,11 @@ def play(args):
     with contextlib.ExitStack() as stack:
         listener = stack.enter_context(view.listen(args.port))
         saved = stored.read(args.logdir)
+        device.setup(platform=args.platform, prealloc=False)
         env = None
         if args.real or args.task:
             env = stored.make_env(saved, args.task, render=True)
             stack.callback(env.close)
-        device.setup(platform=args.platform, prealloc=False)
         print('Compiling ...', flush=True)
         world = game.Game(trained.Trained(saved, args.seed), env)
         # Once before somebody waits for it.
@@ -173,8 +173,10 @@ def play(args):
 def main(argv=None):
     parser = arguments()
     args = parser.parse_args(argv)
-    # Ended in order; also, SDL takes this signal for itself where nobody else does.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    # Ended in order, also where a shell in the background has it ignore Ctrl-C; besides, SDL takes
+    # such signals for itself where nobody else does.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.default_int_handler)
     try:
         with contextlib.suppress(KeyboardInterrupt):
             play(args)
