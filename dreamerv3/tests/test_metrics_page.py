@@ -51,8 +51,8 @@ def test_metrics_of_a_run_are_explained(tmp_path):
 
 
 def test_metrics_without_learning_are_explained(tmp_path):
-    flags = '--random_agent True --task dummy_disc --run.log_every -1 --run.steps 300 --run.envs 2 '
-    flags += '--script train_eval --run.eval_every 1 --env.dummy.length 50'
+    flags = '--random_agent True --task dummy_disc --run.log_every -1 --run.steps 120 --run.envs 2 '
+    flags += '--script train_eval --run.eval_every -1 --env.dummy.length 50'
     main.main(['--configs', 'debug', '--logdir', str(tmp_path), *flags.split()])
     check(tmp_path)
     assert {'eval_epstats/reward_rate', 'epstats/log/step/any', 'step'} <= keys(tmp_path)
