@@ -43,6 +43,7 @@ class Agent(base.Agent):
         self.seed = seed
         train = device.pick(train_devices, 'train_devices')
         policy = device.pick(policy_devices, 'policy_devices')
+        self.train_devices, self.policy_devices = train, policy
         self.dtype = device.dtype(compute_dtype, train)
         self.whole, self.split = device.shardings(train)
         self.policy_whole, self.policy_split = device.shardings(policy)
@@ -89,8 +90,7 @@ class Agent(base.Agent):
             obs = jax.device_put(obs, self._policy_placement(len(obs['is_first'])))
         seed = self._seed(EVAL, 'evals') if mode == 'eval' else self._seed(POLICY, 'actions')
         carry, act, out = self.programs.policy(self.policy_params, seed, carry, obs, mode=mode)
-        act, out = jax.device_get((act, out))
-        return carry, act, out
+        return carry, *device.fetch((act, out), self.policy_devices)
 
     def train(self, carry, *batches):
         """One update for each of the batches in one program, started but not waited for.
@@ -116,7 +116,7 @@ class Agent(base.Agent):
         if self.waiting is None:
             return {}, {}
         number, amount, *produced = self.waiting
-        self.waiting, produced = None, jax.device_get(produced)
+        self.waiting, produced = None, device.fetch(produced, self.train_devices)
         results = []
         for index in range(amount):
             one = jax.tree.map(lambda x: x[index, ...], produced)

@@ -124,6 +124,18 @@ def unroll(steps, devices):
     return int(steps)
 
 
+def fetch(tree, devices):
+    """Arrays on the devices as arrays of NumPy.
+
+    From an accelerator all of them are on their way before the first is waited for. On a CPU they
+    are only looked at, and asking in advance would take longer than all the rest.
+    """
+    if devices[0].platform != 'cpu':
+        for leaf in jax.tree.leaves(tree):
+            leaf.copy_to_host_async()
+    return jax.tree.map(np.asarray, tree)
+
+
 def pick(indices, key):
     """Devices by index among the local ones; `key` is the option to name in the error."""
     devices = jax.local_devices()
