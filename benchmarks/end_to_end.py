@@ -7,6 +7,7 @@ the script `train`, and measures from the second update on: before that programs
 """
 
 import contextlib
+import importlib
 import itertools
 import tempfile
 import time
@@ -16,7 +17,8 @@ import measure
 from dreamerv3 import checks
 from dreamerv3 import main as program
 from embodied import build, cli
-from embodied.run import train
+
+train = importlib.import_module('embodied.run.train')  # The package has a function of that name.
 
 RUN = '--configs crafter size1m --run.envs 1 --run.parallel_envs False --run.train_ratio 32'
 WARM = 2  # Updates before it counts.

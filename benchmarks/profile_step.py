@@ -19,18 +19,17 @@ import jax
 import numpy as np
 import subjects
 
-# Parts by the first pattern that the scope of an operation has in it.
-PARTS = (
-    ('encoder', r'\benc\b'),
-    ('decoder', r'\bdec\b'),
-    ('dynamics', r'\bdyn\b'),
-    ('reward, continuation', r'\b(rew|con)\b'),
-    ('policy', r'\bpol\b'),
-    ('critic', r'\b(val|slowval)\b'),
-    # Everything is inside of the optimizer; what is not differentiated is its own.
-    ('losses', r'jvp\('),
-    ('optimizer', r'\bopt\b'),
-)
+# Parts by the name of the module; the innermost one counts.
+MODULES = {
+    'enc': 'encoder',
+    'dec': 'decoder',
+    'dyn': 'dynamics',
+    'rew': 'reward, continuation',
+    'con': 'reward, continuation',
+    'pol': 'policy',
+    'val': 'critic',
+    'slowval': 'critic',
+}
 NESTED = re.compile(r'(while|call|conditional)[.\d]*')  # Their time is that of what is in them.
 
 
@@ -106,7 +105,12 @@ def scopes(text):
 
 
 def part(scope):
-    return next((name for name, pattern in PARTS if re.search(pattern, scope)), 'other')
+    """Everything is inside of the optimizer; what is not differentiated is its own."""
+    if found := re.findall(rf'\b({"|".join(MODULES)})\b', scope):
+        return MODULES[found[-1]]
+    if 'jvp(' in scope:
+        return 'losses'
+    return 'optimizer' if re.search(r'\bopt\b', scope) else 'other'
 
 
 def show(times, names, ops):
