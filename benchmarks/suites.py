@@ -68,7 +68,8 @@ def run(suite, logdir):
     losses = {k.rpartition('/')[2]: v for k, v in last.items() if k.startswith('train/loss/')}
     finite = 'all finite' if all(x is not None for x in losses.values()) else 'NOT FINITE'
     shown = ' '.join(f'{k} {v:.3g}' for k, v in losses.items() if v is not None)
-    return f'{passed}  step {last["step"]}  updates {last["train/opt/updates"]:.0f}  {finite}: {shown}'
+    updates = last['train/opt/updates']
+    return f'{passed}  step {last["step"]}  updates {updates:.0f}  {finite}: {shown}'
 
 
 if __name__ == '__main__':
