@@ -145,7 +145,7 @@ def test_gymnax(task, shape, discrete):
 
 
 @pytest.mark.slow
-@pytest.mark.filterwarnings('ignore:Brax System')
+@pytest.mark.filterwarnings('ignore')  # Brax and what it is made of are not maintained.
 @pytest.mark.parametrize(
     'task, size, options',
     [
