@@ -104,10 +104,10 @@ def evaluations(monkeypatch, arrays, model, params):
     acts = sub(caught, 'imag_loss/act')
     actions = [{k: v[:, t] for k, v in acts.items()} for t in range(len(imagined) + 1)]
     carry, data = carry_of(arrays, model), data_of(arrays)
-    parts = lambda: {**details(model, carry, data), **gradient(model, carry, data)}
+    programs = [lambda fn=fn: fn(model, carry, data) for fn in (details, gradient)]
     train = lambda: model.train(carry, data)
     for compiled, plain in ((True, False), (True, True), (False, True)):
-        evaluate = jax.jit if compiled else lambda fn: fn
+        evaluate = (optimized if plain else jax.jit) if compiled else lambda fn: fn
         run = lambda fn, evaluate=evaluate: evaluate(nj.pure(fn))(
             params, seed=np.zeros(2, np.uint32)
         )
@@ -117,7 +117,7 @@ def evaluations(monkeypatch, arrays, model, params):
                 patch.setattr(conv, 'halved', numbers.halved)
                 patch.setattr(layers, 'normalize_remat', layers.normalize)
             numbers.force(patch, latents + 2 * (latents + imagined), 2 * actions)
-            found = nj.flatten(run(parts)[1])[0]
+            found = {k: v for fn in programs for k, v in nj.flatten(run(fn)[1])[0].items()}
             after, (end, out, metrics) = run(train)
         recalled = context.decode(out['replay'], model.dyn.classes)
         yield {
@@ -128,6 +128,15 @@ def evaluations(monkeypatch, arrays, model, params):
             'stepid': out['replay'],
             'metrics': metrics,
         }
+
+
+def optimized(fn):
+    """Compiled as in a run, while tests compile in a hurry."""
+    flags = {
+        'xla_backend_optimization_level': 3,
+        'xla_llvm_disable_expensive_passes': False,
+    }
+    return jax.jit(fn, compiler_options=flags)
 
 
 def check_step(monkeypatch, arrays, meta, params, absolute=2e-5):

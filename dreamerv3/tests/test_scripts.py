@@ -64,7 +64,8 @@ def ended(roles):
 
 
 def written(folder):
-    return {x.name for x in folder.iterdir()}
+    """What a run left there, besides the mark that one writes to it."""
+    return {x.name for x in folder.iterdir()} - {'run.lock'}
 
 
 TRAINING = {'config.yaml', 'metrics.jsonl', 'scores.jsonl', 'scope', 'ckpt', 'replay'}
