@@ -13,17 +13,14 @@ import signal
 import subprocess
 import threading
 import time
-import traceback
 from collections.abc import Callable
-from multiprocessing import connection
 
 import cloudpickle
 import numpy as np
 
-from . import memory, processes, wrappers
+from . import envserver, memory, processes, wrappers
 
 Promise = Callable[[], object]  # Waits for the result, or raises EnvError. To be called once.
-IN_MEMORY = b''  # The message that an action, or an observation, is in the shared memory.
 
 
 class EnvError(processes.ProcessError):
@@ -80,7 +77,7 @@ class LocalWorker(Worker):
             self._env = wrappers.check(self._env)
             spaces = self._env.obs_space, self._env.act_space
         except (Exception, SystemExit) as e:
-            cause, text = _failure(e)
+            cause, text = envserver.failure(e)
             raise self.error(cause, text=text) from e
         self._made = True
         return lambda: spaces
@@ -91,13 +88,13 @@ class LocalWorker(Worker):
         try:
             obs = self._env.step(action)
         except (Exception, SystemExit) as e:
-            cause, text = _failure(e)
+            cause, text = envserver.failure(e)
             return _raiser(self.error(cause, text=text), e)
         return lambda: obs
 
     def save(self) -> Promise:
         """Promises the state of the environment, None if it cannot be saved."""
-        state = save(self._env)
+        state = envserver.save(self._env)
         return lambda: state
 
     def load(self, state) -> Promise:
@@ -154,7 +151,7 @@ class ProcessWorker(Worker):
         tied = threading.current_thread() is threading.main_thread()
         self._memory = memory.create()
         self._process, self._pipe = processes.popen(
-            __name__, tied, self._memory, fds=[self._memory]
+            envserver.__name__, tied, self._memory, fds=[self._memory]
         )
         self._poll.register(self._pipe, select.POLLIN)
         self._send(cloudpickle.dumps(self._make_env))
@@ -166,7 +163,7 @@ class ProcessWorker(Worker):
         for key, array in self._act.items():
             array[...] = action[key]
         if len(self._act) == len(action):
-            self._send(IN_MEMORY)
+            self._send(envserver.IN_MEMORY)
         else:
             self._ask('step', {k: v for k, v in action.items() if k not in self._act})
         return self._observe
@@ -228,7 +225,7 @@ class ProcessWorker(Worker):
             message = self._pipe.recv_bytes()
         except (EOFError, OSError):
             raise self.error(f'its process {self._fate()}') from None
-        if message == IN_MEMORY:
+        if message == envserver.IN_MEMORY:
             return {}
         failure, result = pickle.loads(message)
         if failure:
@@ -242,89 +239,6 @@ class ProcessWorker(Worker):
         except subprocess.TimeoutExpired:
             return 'hung up'
         return processes.fate(code)
-
-
-def save(env):
-    """State of an environment, None if it cannot be saved."""
-    return env.save() if hasattr(env, 'save') and hasattr(env, 'load') else None
-
-
-def main(fd: int, tied: bool, shared: int) -> None:
-    """Life of a worker process on the pipe with file descriptor `fd`, with memory at `shared`."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # The parent decides when to stop.
-    for x in (fd, shared):  # Programs that an environment starts shall not hold the leash.
-        os.set_inheritable(x, False)
-    if tied:
-        processes.die_with_parent()
-    with connection.Connection(fd) as pipe:
-        server = _Server(shared)
-        try:
-            while _answer(pipe, server):
-                pass
-        finally:
-            server.close()
-
-
-class _Server:
-    """What a worker process does with the messages that it gets."""
-
-    def __init__(self, shared):
-        self._shared = shared
-        self._env = None
-
-    def __call__(self, message):
-        """The message that answers a message."""
-        if self._env is None:
-            self._env = wrappers.check(cloudpickle.loads(message)())
-            spaces = self._env.obs_space, self._env.act_space
-            self._obs, self._act = memory.attach(self._shared, *spaces)
-            return _dumps(spaces)
-        if message == IN_MEMORY:
-            return self._step({})
-        name, *args = pickle.loads(message)
-        if name == 'step':
-            return self._step(*args)
-        return _dumps(save(self._env) if name == 'save' else getattr(self._env, name)(*args))
-
-    def close(self):
-        if self._env is not None:
-            self._env.close()
-
-    def _step(self, others):
-        # Copies, as an environment may keep what it is given.
-        act = {k: v.copy() if v.ndim else v[()] for k, v in self._act.items()}
-        obs = self._env.step({**act, **others})
-        for key, array in self._obs.items():
-            array[...] = obs[key]
-        if len(self._obs) == len(obs):
-            return IN_MEMORY
-        return _dumps({k: v for k, v in obs.items() if k not in self._obs})
-
-
-def _answer(pipe, server):
-    """Answer one message. Returns whether to go on."""
-    try:
-        message = pipe.recv_bytes()
-    except (EOFError, OSError):
-        return False
-    try:
-        reply, ok = server(message), True
-    except BaseException as e:  # Also sys.exit() in an environment is a failure with a cause.
-        reply, ok = pickle.dumps((_failure(e), None), pickle.HIGHEST_PROTOCOL), False
-    try:
-        pipe.send_bytes(reply)
-    except OSError:
-        return False
-    return ok
-
-
-def _dumps(result):
-    return pickle.dumps((None, result), pickle.HIGHEST_PROTOCOL)
-
-
-def _failure(error):
-    text = ''.join(traceback.format_exception(error))
-    return f'{type(error).__name__}: {error}', text
 
 
 def _raiser(error, cause):
