@@ -1,6 +1,7 @@
 """The page on which a world model is played: what it serves, to whom, and how it looks."""
 
 import contextlib
+import functools
 import http.client
 import json
 import pathlib
@@ -164,21 +165,29 @@ class Process:
 
     def __init__(self, *argv):
         command = [sys.executable, '-m', 'dreamerv3.play', *map(str, argv), '--port', '0']
-        self.process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
+        # Who runs tests in the background of a shell lets them ignore SIGINT.
+        heed = functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+        self.process = subprocess.Popen(
+            command, cwd=ROOT, stdout=subprocess.PIPE, text=True, preexec_fn=heed
+        )
         for line in self.process.stdout:
             if line.startswith('Open '):
                 self.url = line.split()[1]
                 break
 
-    def close(self, number=signal.SIGINT):
+    def close(self, number=signal.SIGTERM):
         self.process.send_signal(number)
-        assert self.process.wait(timeout=60) == 0
-        self.process.stdout.close()
+        try:
+            assert self.process.wait(timeout=300) == 0
+        finally:
+            self.process.kill()
+            self.process.wait()
+            self.process.stdout.close()
 
 
 def run(*argv):
     command = [sys.executable, '-m', 'dreamerv3.play', *map(str, argv)]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
 
 
 def test_mistakes_are_one_line(tmp_path, server):

@@ -181,7 +181,6 @@ class TestImagine:
         dream = agent.imagine(obs, {'action': np.zeros((2, 4), int)})
         assert dream.obs['vector'].shape == (2, 4, 3)
         assert dream.reward.shape == (2, 4)
-        assert agent.imagine(obs, 'sample', 4).action['action'].shape == (2, 4)
 
     def test_goes_on_from_what_act_saw_and_leaves_it(self, agent):
         for _ in range(3):

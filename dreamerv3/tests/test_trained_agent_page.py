@@ -1,5 +1,6 @@
 """Every command and every line of Python about trained agents, in the docs and the README."""
 
+import contextlib
 import os
 import pathlib
 import re
@@ -13,6 +14,7 @@ import numpy as np
 import pytest
 
 import dreamerv3
+from dreamerv3 import card
 from dreamerv3.tests import small
 
 ROOT = pathlib.Path(dreamerv3.__file__).parent.parent
@@ -35,11 +37,17 @@ def logdir(tmp_path_factory):
     return folder
 
 
+@contextlib.contextmanager
 def run(*argv, folder):
+    """A process that does not outlive the test."""
     env = {**os.environ, 'PYTHONPATH': str(ROOT), 'JAX_PLATFORMS': 'cpu'}
-    return subprocess.Popen(
+    with subprocess.Popen(
         [sys.executable, *argv], cwd=folder, env=env, stdout=subprocess.PIPE, text=True
-    )
+    ) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
 
 
 @pytest.mark.parametrize('text', [DOCS, README], ids=['docs', 'readme'])
@@ -48,8 +56,8 @@ def test_python(text, logdir, tmp_path):
     parts = blocks(text, 'python')
     assert parts
     script.write_text('\n'.join(parts).replace('LOGDIR', str(logdir)))
-    process = run(script, folder=tmp_path)
-    out, _ = process.communicate(timeout=900)
+    with run(script, folder=tmp_path) as process:
+        out, _ = process.communicate(timeout=900)
     assert process.returncode == 0 and out
 
 
@@ -61,21 +69,26 @@ def test_commands(text, logdir, tmp_path):
     for program, *argv in commands:
         assert program == 'python'
         argv = [x.replace('LOGDIR', str(logdir)) for x in argv]
-        plays = argv[1] == 'dreamerv3.play'
-        process = run(*argv, *(('--port', '0') if plays else ()), folder=tmp_path)
-        if plays:
-            assert process.stdout.readline() == 'Compiling ...\n'
-            assert process.stdout.readline().startswith('Open http://127.0.0.1:')
-            process.send_signal(signal.SIGTERM)
+        check = check_play if argv[1] == 'dreamerv3.play' else check_export
+        check(argv, tmp_path)
+
+
+def check_play(argv, folder):
+    with run(*argv, '--port', '0', folder=folder) as process:
+        assert process.stdout.readline() == 'Compiling ...\n'
+        assert process.stdout.readline().startswith('Open http://127.0.0.1:')
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(timeout=900) == 0
+
+
+def check_export(argv, folder):
+    with run(*argv, folder=folder) as process:
         out, _ = process.communicate(timeout=900)
-        assert process.returncode == 0, argv
-        if not plays:
-            assert 'over 100 observations' in out
-            assert (tmp_path / 'OUT' / 'README.md').is_file()
+    assert process.returncode == 0
+    assert 'over 100 observations' in out
+    assert (folder / 'OUT' / 'README.md').is_file()
 
 
 def test_files_are_those_of_an_export():
     rows = set(re.findall(r'^\| `([\w.]+)` \|', DOCS, re.MULTILINE))
-    from dreamerv3 import card
-
     assert rows == {*card.FILES, 'README.md'}
