@@ -21,6 +21,7 @@ from embodied import build, cli
 train = importlib.import_module('embodied.run.train')  # The package has a function of that name.
 
 RUN = '--configs crafter size1m --run.envs 1 --run.parallel_envs False --run.train_ratio 32'
+RUN += ' --run.log_every 0 --run.report_every 0 --run.save_every 0'
 WARM = 2  # Updates before it counts.
 
 

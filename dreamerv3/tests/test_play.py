@@ -1,7 +1,6 @@
 """The page on which a world model is played: what it serves, to whom, and how it looks."""
 
 import contextlib
-import functools
 import http.client
 import json
 import pathlib
@@ -165,11 +164,7 @@ class Process:
 
     def __init__(self, *argv):
         command = [sys.executable, '-m', 'dreamerv3.play', *map(str, argv), '--port', '0']
-        # Who runs tests in the background of a shell lets them ignore SIGINT.
-        heed = functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
-        self.process = subprocess.Popen(
-            command, cwd=ROOT, stdout=subprocess.PIPE, text=True, preexec_fn=heed
-        )
+        self.process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
         for line in self.process.stdout:
             if line.startswith('Open '):
                 self.url = line.split()[1]
