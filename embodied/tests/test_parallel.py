@@ -262,7 +262,7 @@ def test_a_late_environment_is_reported_once():
 @pytest.mark.slow
 def test_an_environment_that_hangs_is_started_again(tmp_path, started, capfd):
     make = functools.partial(make_faulty, functools.partial(time.sleep, 600), tmp_path / 'failed')
-    Parts(tmp_path / 'run', steps=4000, eval_every=0, env_timeout=1, make=make).parallel()
+    Parts(tmp_path / 'run', steps=4000, eval_every=0, env_timeout=3, make=make).parallel()
     assert len(started['env0']) == 2
     assert 'Process env0 did not answer for' in capfd.readouterr().out
 
@@ -306,7 +306,7 @@ def test_a_role_that_hangs_ends_the_run(tmp_path, started):
     progress = lambda: (tmp_path / 'scores.jsonl').exists()
     thread = when(progress, lambda: started['logger'][0].send_signal(signal.SIGSTOP))
     with pytest.raises(processes.ProcessError, match='process logger did not answer for'):
-        Parts(tmp_path, steps=10**9, eval_every=0, role_timeout=3, agent_process=True).parallel()
+        Parts(tmp_path, steps=10**9, eval_every=0, role_timeout=8, agent_process=True).parallel()
     thread.join(timeout=30)
 
 
