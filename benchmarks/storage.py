@@ -17,7 +17,8 @@ import numpy as np
 import dreamerv3
 from dreamerv3 import entries
 from embodied import config
-from embodied.core import chunk, forecast, replay
+from embodied.core import forecast, replay
+from embodied.core.buffer import chunk
 
 CONFIGS = pathlib.Path(dreamerv3.__file__).parent / 'configs.yaml'
 SPACES = {

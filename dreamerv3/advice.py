@@ -9,7 +9,7 @@ import os
 
 import numpy as np
 
-from embodied.core import hardware
+from embodied.core.system import hardware
 
 # Units of each size that replay holds per step (deterministic state and categories, in bytes), and
 # seconds of an update of 16 sequences of 64 steps: order of magnitude on a GPU, and on two cores.

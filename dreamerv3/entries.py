@@ -6,7 +6,7 @@
 import elements
 import numpy as np
 
-from embodied.core import hardware
+from embodied.core.system import hardware
 
 # The numbers of a compute type as NumPy can hold them: those of bfloat16 by their bits.
 NUMBERS = {'float32': np.float32, 'bfloat16': np.uint16}

@@ -27,7 +27,8 @@ from jax import export as jax_export
 from ruamel.yaml import YAML
 
 from embodied import cli, commands
-from embodied.core import files, spaces, trees
+from embodied.core import spaces, trees
+from embodied.core.system import files
 from embodied.jax import device
 
 from . import card, exported, parity, pure, stored, trained

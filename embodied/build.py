@@ -12,7 +12,9 @@ import numpy as np
 
 from . import envs
 from . import run as loops
-from .core import forecast, hardware, outputs, random, replay, rpc, selectors, streams, wrappers
+from .core import forecast, random, replay, selectors, streams, wrappers
+from .core.logs import outputs
+from .core.system import hardware, rpc
 from .run import evaluate, parallel
 
 SCRIPTS = {

@@ -6,7 +6,9 @@ import os
 import pathlib
 import re
 
-from .core import checkpoint, hardware, outputs, rpc
+from .core import checkpoint
+from .core.logs import outputs
+from .core.system import hardware, rpc
 
 # What a changed option means to a run that goes on.
 RESUMED = {
@@ -51,7 +53,10 @@ def structural(key: str, old, new) -> bool:
     """
     if key == 'replay_context':
         return bool(old) != bool(new)
-    return re.fullmatch(r'task|random_agent|env\..*\.(size|gray|actions|image|proprio|words)', key) is not None
+    return (
+        re.fullmatch(r'task|random_agent|env\..*\.(size|gray|actions|image|proprio|words)', key)
+        is not None
+    )
 
 
 def resumed(key: str) -> str:

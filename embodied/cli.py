@@ -7,8 +7,8 @@ A mistake of the user is one line on the error stream and exit code 2.
 """
 
 import contextlib
-import itertools
 import importlib
+import itertools
 import pathlib
 import shutil
 import sys
@@ -17,7 +17,8 @@ import traceback
 from collections.abc import Callable
 
 from . import __version__, checks, config, logdir
-from .core import checkpoint, processes, runlock
+from .core import checkpoint
+from .core.system import processes, runlock
 from .envs import registry
 
 USAGE = """\

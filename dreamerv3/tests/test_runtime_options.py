@@ -20,7 +20,8 @@ from dreamerv3 import agent, checks
 from dreamerv3.tests import small
 from embodied import build
 from embodied import checks as general
-from embodied.core import driver, processes
+from embodied.core import driver
+from embodied.core.system import processes
 from embodied.run.parallel import actor
 from embodied.tests import runs
 

@@ -6,7 +6,8 @@ from typing import NamedTuple
 import elements
 import numpy as np
 
-from ..core import random, scopes, wrappers
+from ..core import random, wrappers
+from ..core.logs import scopes
 
 SECONDS = 20  # At most, whatever the number of steps.
 FRAMES = 300  # Of a video, at most.

@@ -8,7 +8,7 @@ import re
 
 import numpy as np
 
-from ..core import outputs
+from ..core.logs import outputs
 from . import records, runs
 
 METRICS = r'score|length|^fps/|train/loss/|train/rand/'

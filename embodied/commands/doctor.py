@@ -21,7 +21,8 @@ import numpy as np
 from packaging import requirements, specifiers
 
 from .. import __version__, logdir
-from ..core import hardware, outputs, scopes
+from ..core.logs import outputs, scopes
+from ..core.system import hardware
 from ..envs import registry
 
 MARKS = {'ok': 'ok  ', 'note': 'note', 'fix': 'FIX '}

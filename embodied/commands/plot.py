@@ -19,7 +19,7 @@ import re
 
 import numpy as np
 
-from ..core import outputs
+from ..core.logs import outputs
 from . import curves, norms, runs, statistics
 
 

@@ -9,7 +9,8 @@ import pathlib
 import numpy as np
 
 from .. import config as options
-from ..core import jsonl, runlock
+from ..core.logs import jsonl
+from ..core.system import runlock
 
 DEPTH = 5  # Folders below the one that is asked for in which runs are looked for.
 TAIL = 1 << 18  # Bytes at the end of a table in which the newest rows are.

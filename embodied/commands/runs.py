@@ -9,7 +9,7 @@ fps       environment steps per second in the last log interval
 
 import json
 
-from ..core import outputs
+from ..core.logs import outputs
 from . import records
 
 COLUMNS = ('run', 'state', 'task', 'step', 'score', 'eval', 'fps', 'options')

@@ -13,7 +13,7 @@ import re
 from starlette import applications, exceptions, responses, routing, staticfiles
 from starlette.middleware import Middleware, trustedhost
 
-from ..core import scopes
+from ..core.logs import scopes
 
 DEPTH = 4  # Folders below the root in which runs are looked for.
 # What is neither special in a path, in an id, nor in a page.

@@ -24,7 +24,8 @@ from collections.abc import Callable
 import elements
 import safetensors
 
-from . import files, trees
+from . import trees
+from .system import files
 
 FOLDER = re.compile(r'(\d+)-(\d{8}T\d{6}F\d{6})')
 TIME = '%Y%m%dT%H%M%SF%f'

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 import elements
 import numpy as np
 
-from . import envset, supervisor
+from .workers import envset, supervisor
 
 
 class Driver:

@@ -6,7 +6,9 @@ from typing import NamedTuple
 
 import elements
 
-from . import chunk, hardware, replay
+from . import replay
+from .buffer import chunk
+from .system import hardware
 
 GB = 1e9
 

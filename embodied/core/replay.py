@@ -14,9 +14,10 @@ import threading
 import elements
 import numpy as np
 
-from . import chunk as chunklib
-from . import chunkstore, limiters, replaystate, selectors, windows
-from . import items as itemlib
+from . import limiters, selectors
+from .buffer import chunk as chunklib
+from .buffer import chunkstore, replaystate, windows
+from .buffer import items as itemlib
 
 ITEM_BYTES = 160  # Memory for what is known about a window, besides its steps.
 # Names of threads of this package that never add a step.

@@ -11,7 +11,8 @@ import collections
 
 import numpy as np
 
-from . import sampletree, states
+from . import states
+from .buffer import sampletree
 
 
 class Selector:

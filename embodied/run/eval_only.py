@@ -3,7 +3,9 @@
 import contextlib
 import pathlib
 
-from ..core import driver, signals, supervisor
+from ..core import driver
+from ..core.system import signals
+from ..core.workers import supervisor
 from . import evaluate, pretrained, videos
 
 

@@ -2,7 +2,8 @@
 
 import time
 
-from ..core import clock, processes
+from ..core import clock
+from ..core.system import processes
 
 RETRY_SECONDS = 10  # After a save that failed; twice as long after each further one.
 

@@ -6,18 +6,10 @@ import time
 
 import elements
 
-from ..core import (
-    checkpoint,
-    clock,
-    driver,
-    episodes,
-    outputs,
-    processes,
-    progress,
-    signals,
-    supervisor,
-    worker,
-)
+from ..core import checkpoint, clock, driver, episodes
+from ..core.logs import outputs, progress
+from ..core.system import processes, signals
+from ..core.workers import supervisor, worker
 from . import diagnosis, evaluate, learner, pretrained, saving
 
 

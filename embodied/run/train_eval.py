@@ -2,7 +2,8 @@
 
 import contextlib
 
-from ..core import clock, driver, signals
+from ..core import clock, driver
+from ..core.system import signals
 from . import evaluate, learner
 from .train import Run
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from ..core import scopes
+from ..core.logs import scopes
 
 BORDER = 2
 SEEN, DREAMED = (0, 255, 0), (255, 0, 0)

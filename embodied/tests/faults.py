@@ -5,7 +5,7 @@ import os
 import pathlib
 import threading
 
-from embodied.core import files
+from embodied.core.system import files
 
 OPERATIONS = ('open_new', 'write', 'fsync', 'rename', 'remove', 'remove_tree', 'make_folder')
 

@@ -12,7 +12,8 @@ import elements
 import numpy as np
 
 from .. import build
-from ..core import base, outputs, replay
+from ..core import base, replay
+from ..core.logs import outputs
 from ..run import eval_only, evaluate, train, train_eval
 from ..run.train import Run
 from . import fakes

@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 
 from embodied import build
-from embodied.core import random, selectors, worker
+from embodied.core import random, selectors
+from embodied.core.workers import worker
 from embodied.envs import dummy, registry
 from embodied.run import learner
 from embodied.tests import contracts, runs

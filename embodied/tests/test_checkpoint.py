@@ -7,7 +7,8 @@ import shutil
 import numpy as np
 import pytest
 
-from embodied.core import checkpoint, files
+from embodied.core import checkpoint
+from embodied.core.system import files
 from embodied.tests import faults
 
 

@@ -4,7 +4,7 @@ import elements
 import pytest
 
 from embodied import checks
-from embodied.core import hardware
+from embodied.core.system import hardware
 
 GOOD = {
     'batch_size': 4,

@@ -5,7 +5,8 @@ import ml_dtypes
 import numpy as np
 import pytest
 
-from embodied.core import chunk, npz
+from embodied.core.buffer import chunk
+from embodied.core.system import npz
 from embodied.tests import faults
 
 

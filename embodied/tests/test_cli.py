@@ -9,7 +9,9 @@ import pytest
 
 import embodied
 from embodied import cli, config
-from embodied.core import checkpoint, runlock, worker
+from embodied.core import checkpoint
+from embodied.core.system import runlock
+from embodied.core.workers import worker
 from embodied.envs import registry
 
 TEXT = r"""

@@ -7,7 +7,8 @@ import elements
 import numpy as np
 import pytest
 
-from embodied.core import driver, envset, worker
+from embodied.core import driver
+from embodied.core.workers import envset, worker
 from embodied.tests import contracts, fakes
 
 

@@ -4,7 +4,8 @@ import elements
 import numpy as np
 import pytest
 
-from embodied.core import driver, supervisor, worker, wrappers
+from embodied.core import driver, wrappers
+from embodied.core.workers import supervisor, worker
 from embodied.tests import contracts, fakes
 
 

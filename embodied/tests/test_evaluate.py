@@ -6,7 +6,7 @@ import json
 import numpy as np
 import pytest
 
-from embodied.core import worker
+from embodied.core.workers import worker
 from embodied.run import evaluate
 from embodied.tests import fakes, runs
 

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from embodied import build
-from embodied.core import forecast, hardware, replay
+from embodied.core import forecast, replay
+from embodied.core.system import hardware
 from embodied.tests import test_build
 
 SPACES = {

@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from embodied.core import hardware
+from embodied.core.system import hardware
 
 
 @pytest.fixture(autouse=True)

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from embodied import config
-from embodied.core import checkpoint, npz
+from embodied.core import checkpoint
+from embodied.core.system import npz
 from embodied.tests import runs
 
 

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from embodied.core import jsonl
+from embodied.core.logs import jsonl
 
 
 def rows(path):

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from embodied.core import kept
+from embodied.core.logs import kept
 
 
 class Output(kept.Kept):

@@ -7,7 +7,7 @@ import types
 import elements
 import numpy as np
 
-from embodied.core import outputs
+from embodied.core.logs import outputs
 
 
 class Terminal(io.StringIO):

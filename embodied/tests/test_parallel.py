@@ -16,7 +16,8 @@ import types
 import numpy as np
 import pytest
 
-from ..core import checkpoint, processes, rpc
+from ..core import checkpoint
+from ..core.system import processes, rpc
 from ..run import parallel
 from ..run.parallel import actor, role, watch
 from . import fakes, runs

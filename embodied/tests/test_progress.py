@@ -4,7 +4,7 @@ import io
 
 import pytest
 
-from embodied.core import progress
+from embodied.core.logs import progress
 
 
 class Stream(io.StringIO):

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from embodied.commands import records
-from embodied.core import runlock
+from embodied.core.system import runlock
 
 
 def test_of_a_run(small_runs):

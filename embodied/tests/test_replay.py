@@ -9,8 +9,9 @@ import threading
 import numpy as np
 import pytest
 
-from embodied.core import checkpoint, files, npz, replay, selectors
-from embodied.core import windows as windowslib
+from embodied.core import checkpoint, replay, selectors
+from embodied.core.buffer import windows as windowslib
+from embodied.core.system import files, npz
 from embodied.tests import faults
 
 

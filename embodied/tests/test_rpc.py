@@ -10,7 +10,7 @@ import threading
 import numpy as np
 import pytest
 
-from ..core import rpc
+from ..core.system import rpc
 
 HELLO = b'\xff\x00\x00\x00\x00\x00\x00\x00\x01\x7f\x03\x00NULL' + bytes(48)  # Of ZeroMQ.
 

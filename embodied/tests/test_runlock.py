@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from embodied.core import runlock
+from embodied.core.system import runlock
 from embodied.tests import runs
 
 
@@ -30,7 +30,7 @@ def test_another_run_is_refused(tmp_path, monkeypatch):
 
 def test_gone_with_its_process(tmp_path):
     code = (
-        'import sys, time; from embodied.core import runlock\n'
+        'import sys, time; from embodied.core.system import runlock\n'
         'with runlock.hold(sys.argv[1]): print("held", flush=True); time.sleep(600)'
     )
     command = [sys.executable, '-c', code, str(tmp_path)]

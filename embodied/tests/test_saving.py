@@ -4,7 +4,8 @@ import errno
 
 import pytest
 
-from embodied.core import clock, processes
+from embodied.core import clock
+from embodied.core.system import processes
 from embodied.run import saving
 
 FULL = OSError(errno.ENOSPC, 'No space left on device', 'ckpt/tmp/agent.safetensors')

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import scope
 
-from embodied.core import scopes
+from embodied.core.logs import scopes
 
 
 def test_scalars_and_texts(tmp_path):

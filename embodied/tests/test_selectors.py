@@ -6,7 +6,8 @@ import json
 import numpy as np
 import pytest
 
-from embodied.core import sampletree, selectors, trees
+from embodied.core import selectors, trees
+from embodied.core.buffer import sampletree
 
 MAKE = {
     'fifo': selectors.Fifo,

@@ -5,7 +5,7 @@ import threading
 
 import pytest
 
-from embodied.core import signals
+from embodied.core.system import signals
 
 
 @pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])

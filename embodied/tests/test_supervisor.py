@@ -16,7 +16,8 @@ import elements
 import numpy as np
 import pytest
 
-from embodied.core import driver, envset, episodes, supervisor, worker
+from embodied.core import driver, episodes
+from embodied.core.workers import envset, supervisor, worker
 from embodied.tests import fakes
 
 

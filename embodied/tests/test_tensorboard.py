@@ -6,7 +6,7 @@ import numpy as np
 import PIL.Image
 import pytest
 
-from embodied.core import tensorboard
+from embodied.core.logs import tensorboard
 
 pytest.importorskip('tensorboardX')
 accumulator = pytest.importorskip('tensorboard.backend.event_processing.event_accumulator')

@@ -9,7 +9,7 @@ import av
 import numpy as np
 import pytest
 
-from embodied.core import outputs, trackers
+from embodied.core.logs import outputs, trackers
 from embodied.tests import runs
 
 SUMMARIES = [

@@ -15,7 +15,9 @@ import scope
 
 import embodied
 from embodied import build
-from embodied.core import checkpoint, envset, processes, selectors, supervisor, worker
+from embodied.core import checkpoint, selectors
+from embodied.core.system import processes
+from embodied.core.workers import envset, supervisor, worker
 from embodied.run.evaluate import EVAL_INDEX
 from embodied.tests import fakes, faults, runs
 

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 import safetensors.numpy
 
-from embodied.core import files, trees
+from embodied.core import trees
+from embodied.core.system import files
 
 
 def round_trip(tree, tmp_path):

@@ -8,7 +8,7 @@ import elements
 import numpy as np
 import pytest
 
-from embodied.core import worker
+from embodied.core.workers import worker
 from embodied.tests import fakes
 
 ACTION = {'act': np.int32(3), 'move': np.zeros(2, np.float32), 'reset': np.bool_(False)}

@@ -11,7 +11,7 @@ import time
 import elements
 import numpy as np
 
-from ...core import rpc
+from ...core.system import rpc
 
 
 @dataclasses.dataclass

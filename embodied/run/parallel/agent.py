@@ -4,7 +4,8 @@ import contextlib
 import threading
 import time
 
-from ...core import clock, episodes, limiters, processes, rpc, signals
+from ...core import clock, episodes, limiters
+from ...core.system import processes, rpc, signals
 from ..train import Run
 from . import role
 from .actor import Actor

@@ -6,7 +6,7 @@ import shutil
 import tempfile
 import threading
 
-from ...core import processes, rpc, signals
+from ...core.system import processes, rpc, signals
 from . import env, role, watch
 from .agent import parallel_agent
 from .logger import parallel_logger

@@ -4,7 +4,8 @@ import functools
 
 import numpy as np
 
-from ...core import processes, worker
+from ...core.system import processes
+from ...core.workers import worker
 from . import role, watch
 
 

@@ -7,7 +7,8 @@ import time
 
 import elements
 
-from ...core import outputs, progress, rpc
+from ...core.logs import outputs, progress
+from ...core.system import rpc
 from . import role
 
 

@@ -6,7 +6,8 @@ import time
 import elements
 import numpy as np
 
-from ...core import base, checkpoint, rpc
+from ...core import base, checkpoint
+from ...core.system import rpc
 from . import role
 
 

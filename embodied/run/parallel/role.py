@@ -5,7 +5,7 @@ import signal
 import threading
 import time
 
-from ...core import rpc
+from ...core.system import rpc
 
 CONNECT_SECONDS = 600  # A role on another machine may be started by hand.
 GRACE = 4  # Seconds without a parent, so that the agent can save with the help of the others.

@@ -2,7 +2,7 @@
 
 import time
 
-from ...core import rpc
+from ...core.system import rpc
 from . import role
 
 PING_SECONDS = 2

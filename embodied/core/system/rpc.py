@@ -22,7 +22,7 @@ import zmq.auth.thread
 import zmq.utils.monitor
 import zmq.utils.z85
 
-from . import trees
+from .. import trees
 
 LIMIT = 1 << 30  # Bytes of a message.
 HANDSHAKE_SECONDS = 5

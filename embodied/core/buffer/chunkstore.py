@@ -17,8 +17,9 @@ import pathlib
 
 import elements
 
+from ..system import files, npz
 from . import chunk as chunklib
-from . import chunkfiles, files, npz
+from . import chunkfiles
 
 
 @dataclasses.dataclass(eq=False)

@@ -5,8 +5,8 @@ import re
 
 import elements
 
+from ..system import files, npz
 from . import chunk as chunklib
-from . import files, npz
 
 VALUES = re.compile(r'([0-9A-Za-z]{1,22})-(\d{1,9})\.npz')
 

@@ -18,7 +18,9 @@ from collections.abc import Callable
 import cloudpickle
 import numpy as np
 
-from . import envserver, memory, processes, wrappers
+from .. import wrappers
+from ..system import processes
+from . import envserver, memory
 
 Promise = Callable[[], object]  # Waits for the result, or raises EnvError. To be called once.
 

@@ -13,7 +13,9 @@ from multiprocessing import connection
 
 import cloudpickle
 
-from . import memory, processes, wrappers
+from .. import wrappers
+from ..system import processes
+from . import memory
 
 IN_MEMORY = b''
 

@@ -8,7 +8,7 @@ import itertools
 
 import numpy as np
 
-from . import states
+from .. import states
 
 
 class SampleTree:

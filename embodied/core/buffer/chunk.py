@@ -13,7 +13,7 @@ import threading
 import elements
 import numpy as np
 
-from . import files, npz
+from ..system import files, npz
 
 FILENAME = re.compile(r'(\d{8}T\d{6}F\d{6})-([0-9A-Za-z]{1,22})-([0-9A-Za-z]{1,22})-(\d{1,9})\.npz')
 NOTHING = elements.UUID(0)

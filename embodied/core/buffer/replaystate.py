@@ -11,8 +11,10 @@ import pathlib
 import elements
 import numpy as np
 
+from .. import states
+from ..system import npz
 from . import chunk as chunklib
-from . import chunkfiles, chunkstore, npz, states, windows
+from . import chunkfiles, chunkstore, windows
 
 MASK = windows.MASK
 

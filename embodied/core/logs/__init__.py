@@ -1,0 +1,1 @@
+"""Where metrics go: files, the terminal, the scope viewer, and trackers."""

@@ -1,0 +1,1 @@
+"""What the machine gives: files, processes, connections, memory and signals."""
