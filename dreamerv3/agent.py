@@ -4,8 +4,6 @@
 Nothing here names a mesh, a type or a device; `embodied.jax.Agent` compiles it.
 """
 
-import re
-
 import elements
 import jax
 import jax.numpy as jnp
@@ -24,20 +22,18 @@ from embodied.jax import (
     optim,
 )
 
-from . import context, decoder, diagnosis, encoder, entries, losses, report, rssm
+from . import context, decoder, diagnosis, encoder, entries, losses, report, rssm, spaces
 
 f32 = jnp.float32
 sg = ops.sg
 FLAGS = ('is_first', 'is_last', 'is_terminal', 'reward')
-# Above this a one-hot vector is not meant.
-CLASSES = 65536
 
 
 class Dreamer(Model):
     """World model `enc dyn dec rew con`, actor `pol`, critic `val` and its slow copy."""
 
     def __init__(self, obs_space, act_space, config):
-        check_spaces({**obs_space, **act_space})
+        spaces.check(obs_space, act_space)
         self.obs_space = {k: v for k, v in obs_space.items() if not k.startswith('log/')}
         self.act_space = {k: v for k, v in act_space.items() if k != 'reset'}
         self.config = config
@@ -235,25 +231,6 @@ def make_head(space, config, name, output=None):
     """An MLP head with the options of a config block; `output` may name several."""
     options = dict(config)
     return heads.MLPHead(space, output or options.pop('output'), **options, name=name)
-
-
-def check_spaces(spaces):
-    """ValueError for a name or a number of classes that cannot be."""
-    for key, space in spaces.items():
-        if key.startswith('log/'):
-            continue
-        if not re.fullmatch('[A-Za-z0-9_]+', key):
-            raise ValueError(
-                f'Space {key!r}: names of observations and actions may hold letters, digits and '
-                'underscores (and `log/` in front of what is only logged).'
-            )
-        if space.discrete and len(space.shape) < 3:
-            low, high = (np.asarray(x, np.int64) for x in (space.low, space.high))
-            if (high - low).max() > CLASSES:
-                raise ValueError(
-                    f'Space {key!r} has {(high - low).max()} classes, allowed are up to {CLASSES}. '
-                    'Integers that are quantities are better float32.'
-                )
 
 
 def make_agent(obs_space, act_space, config):

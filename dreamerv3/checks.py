@@ -4,11 +4,11 @@ import re
 
 from embodied.envs import registry
 
+from . import spaces
+
 NETWORKS = re.compile(r'agent\.((dyn|enc|dec)\.\w+|(rew|con)head|policy|value)')
 # Options of networks that matter at the start, or to losses and actions only.
 FREE = ('outscale', 'winit', 'unimix', 'free_nats', 'minstd', 'maxstd')
-# Sides of an image after the last convolution of the encoder.
-SMALLEST, LARGEST = 3, 16
 
 
 def structural(key: str, old, new) -> bool:
@@ -27,6 +27,7 @@ def check(config) -> None:
     """ValueError that names key, value and what is allowed for the first thing that cannot work."""
     agent = config.agent
     dynamics(agent.dyn.rssm)
+    expressions(agent)
     imagination(config)
     images(config)
     statistics(agent)
@@ -50,6 +51,20 @@ def dynamics(rssm):
         )
 
 
+def expressions(agent):
+    """The regular expressions that choose observations."""
+    for network in ('enc', 'dec'):
+        for name in ('include', 'exclude'):
+            value = agent[network].simple[name]
+            try:
+                re.compile(value)
+            except re.error as e:
+                raise ValueError(
+                    f'agent.{network}.simple.{name}: got {value!r}, allowed is a regular '
+                    f'expression: {e}'
+                ) from None
+
+
 def images(config):
     """Sizes of images and of the networks for them, where all tasks of the suite have some.
 
@@ -62,9 +77,9 @@ def images(config):
     for key in ('enc', 'dec'):
         mults, outer = agent[key].simple.mults, agent[key].simple.outer
         stages = len(mults) - outer
-        if not all(divisible(x, stages) for x in size):
+        if not spaces.fits(size, stages):
             raise ValueError(
-                f'env.{name}.size: got {list(size)}, allowed are {sides(stages)} for '
+                f'env.{name}.size: got {list(size)}, allowed are {spaces.sides(stages)} for '
                 f'agent.{key}.simple.mults {list(mults)}'
             )
     dec, deter = agent.dec.simple, agent.dyn.rssm.deter
@@ -74,17 +89,6 @@ def images(config):
             f'agent.dec.simple.bspace: got {dec.bspace}, allowed are divisors of both '
             f'agent.dyn.rssm.deter {deter} and {width}, agent.dec.simple.depth * the last of mults'
         )
-
-
-def divisible(side, stages):
-    """Whether a side of an image can be halved so many times."""
-    return side % 2**stages == 0 and SMALLEST <= side // 2**stages <= LARGEST
-
-
-def sides(stages):
-    """The sides that can be, in words."""
-    factor = 2**stages
-    return f'multiples of {factor} from {SMALLEST * factor} to {LARGEST * factor}'
 
 
 def imagination(config):

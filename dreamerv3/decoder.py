@@ -6,13 +6,16 @@ import ninjax as nj
 
 from embodied.jax import conv, dists, heads, layers, ops
 
-from . import encoder
+from . import spaces
 
 f32 = jnp.float32
 
 
 class Decoder(nj.Module):
-    """Vectors through an MLP and one head per key, images through a transposed CNN."""
+    """Vectors through an MLP and one head per key, images through a transposed CNN for each size.
+
+    Only keys that match the regex `include` and not `exclude` are predicted.
+    """
 
     depth: int = 64
     mults: tuple = (2, 3, 4, 4)
@@ -26,17 +29,18 @@ class Decoder(nj.Module):
     kernel: int = 5
     bspace: int = 8
     strided: bool = False
+    include: str = '.*'
+    exclude: str = ''
 
     def __init__(self, obs_space):
-        self.vectors, self.images = encoder.split_spaces(obs_space)
-        if self.images:
-            stages = len(self.mults) - self.outer
-            self.small, self.channels = encoder.resolution(self.images, stages)
-            if self.depth * self.mults[-1] % self.bspace:
-                raise ValueError(
-                    f'depth {self.depth} times the last of mults {self.mults} must be divisible '
-                    f'by bspace {self.bspace}.'
-                )
+        chosen = spaces.select(obs_space, self.include, self.exclude)
+        self.vectors, self.images = spaces.split(chosen)
+        self.cameras = spaces.cameras(self.images, self.mults, self.outer)
+        if self.images and self.depth * self.mults[-1] % self.bspace:
+            raise ValueError(
+                f'depth {self.depth} times the last of mults {self.mults} must be divisible '
+                f'by bspace {self.bspace}.'
+            )
 
     def __call__(self, feat, bdims):
         """Features (*batch, ...) to a distribution per key over (*batch, *space.shape).
@@ -48,11 +52,10 @@ class Decoder(nj.Module):
         if self.vectors:
             # Opposite order of the feature that the heads see.
             recons.update(self._vectors(jnp.concatenate([stoch, deter], -1)))
-        if self.images:
+        for cameras in self.cameras:
             batch = deter.shape[:bdims]
-            join = lambda x: x.reshape(-1, x.shape[-1])
-            x = self._images(join(deter), join(stoch))
-            recons.update(self._split(x.reshape(*batch, *x.shape[1:])))
+            x = self._images(cameras, ops.rows(deter), ops.rows(stoch))
+            recons.update(self._split(cameras, x.reshape(*batch, *x.shape[1:])))
         return recons
 
     def _vectors(self, x):
@@ -64,25 +67,30 @@ class Decoder(nj.Module):
         kw = {'winit': self.winit, 'outscale': self.outscale}
         return self.sub('vec', heads.DictHead, self.vectors, outputs, **kw)(x)
 
-    def _images(self, deter, stoch):
-        x = self._spatial(deter, stoch)
-        for i in reversed(range(len(self.mults) - 1)):
-            x = self._upsample(f'conv{i}', x, self.depth * self.mults[i])
-            x = self._norm_act(f'conv{i}', x)
+    def _images(self, cameras, deter, stoch):
+        """Pixels (B, H, W, channels) of all cameras of a size, from (B, D) and (B, S C)."""
+        mults, tail = cameras.mults, cameras.tail
+        x = self._spatial(cameras, deter, stoch)
+        for i in reversed(range(len(mults) - 1)):
+            x = self._upsample(f'conv{i}{tail}', x, self.depth * mults[i])
+            x = self._norm_act(f'conv{i}{tail}', x)
         kw = {'outscale': self.outscale}
-        x = self._upsample('imgout', x, self.channels, double=not self.outer, **kw)
+        x = self._upsample(f'imgout{tail}', x, cameras.channels, double=not self.outer, **kw)
+        if any(cameras.padding):
+            height, width = cameras.size
+            x = x[:, :height, :width]
         return jax.nn.sigmoid(f32(x))
 
-    def _spatial(self, deter, stoch):
+    def _spatial(self, cameras, deter, stoch):
         """The smallest feature map (B, h, w, c), from deter by blocks and from stoch."""
-        (h, w), c, g = self.small, self.depth * self.mults[-1], self.bspace
-        kw = {'winit': self.winit}
-        x0 = self.sub('sp0', layers.BlockLinear, h * w * c, g, **kw)(deter)
+        (h, w), c, g = cameras.small, self.depth * self.mults[-1], self.bspace
+        kw, tail = {'winit': self.winit}, cameras.tail
+        x0 = self.sub(f'sp0{tail}', layers.BlockLinear, h * w * c, g, **kw)(deter)
         x0 = x0.reshape(-1, g, h, w, c // g).transpose(0, 2, 3, 1, 4).reshape(-1, h, w, c)
-        x1 = self.sub('sp1', layers.Linear, 2 * self.units, **kw)(stoch)
-        x1 = self._norm_act('sp1', x1)
-        x1 = self.sub('sp2', layers.Linear, (h, w, c), **kw)(x1)
-        return self._norm_act('sp', x0 + x1)
+        x1 = self.sub(f'sp1{tail}', layers.Linear, 2 * self.units, **kw)(stoch)
+        x1 = self._norm_act(f'sp1{tail}', x1)
+        x1 = self.sub(f'sp2{tail}', layers.Linear, (h, w, c), **kw)(x1)
+        return self._norm_act(f'sp{tail}', x0 + x1)
 
     def _upsample(self, name, x, depth, double=True, **kw):
         """Twice the resolution and a convolution, or a transposed one if `strided`."""
@@ -92,10 +100,10 @@ class Decoder(nj.Module):
         kw['resize'] = 'double' if double else 'none'
         return self.sub(name, conv.Conv2D, depth, self.kernel, **kw)(x)
 
-    def _split(self, x):
+    def _split(self, cameras, x):
         """One distribution per camera, in the order of the observation space."""
         recons, start = {}, 0
-        for key, space in self.images.items():
+        for key, space in cameras.spaces.items():
             part = x[..., start : start + space.shape[-1]]
             recons[key] = dists.Agg(dists.MSE(part), 3)
             start += space.shape[-1]

@@ -22,10 +22,21 @@ SCHEMA = config.Schema(pathlib.Path(dreamerv3.__file__).parent / 'configs.yaml')
         ({'agent.policy.minstd': 2}, r'^agent.policy.minstd: got 2.0, allowed is at most .* 1.0$'),
         ({'agent.retnorm.perclo': 95}, r'^agent.retnorm.perclo: got 95.0, allowed is less than'),
         ({'agent.opt.schedule': 'linear'}, r'^agent.opt.anneal: got 0, allowed is more than'),
-        ({'env.dummy.size': (64, 65)}, r'^env.dummy.size: .*multiples of 16 from 48 to 256 .*enc'),
-        ({'env.dummy.size': (32, 64)}, r'^env.dummy.size: got \[32, 64\], .* from 48 to 256'),
-        ({'agent.enc.simple.mults': (4,)}, r'^env.dummy.size: .* 2 from 6 to 32 .*enc.* \[4\]$'),
-        ({'agent.dec.simple.outer': True, 'env.dummy.size': (256, 64)}, r' 24 to 128 for .*\.dec'),
+        (
+            {'env.dummy.size': (64, 257)},
+            r'^env.dummy.size: .*heights and widths from 5 to 256 .*enc',
+        ),
+        ({'env.dummy.size': (4, 64)}, r'^env.dummy.size: got \[4, 64\], .* from 5 to 256'),
+        ({'agent.enc.simple.mults': (4,)}, r'^env.dummy.size: .* from 5 to 32 .*enc.* \[4\]$'),
+        ({'agent.dec.simple.outer': True, 'env.dummy.size': (256, 64)}, r' 5 to 128 for .*\.dec'),
+        (
+            {'agent.enc.simple.include': '('},
+            r"^agent.enc.simple.include: got '\(', .* regular expr",
+        ),
+        (
+            {'agent.dec.simple.exclude': '*'},
+            r"^agent.dec.simple.exclude: got '\*', .* regular expr",
+        ),
         ({'agent.dec.simple.bspace': 3}, r'^agent.dec.simple.bspace: got 3, .* divisors of both'),
     ],
 )
@@ -44,6 +55,7 @@ def test_bad_combination_is_told(flags, match):
         {'report_length': 1, 'agent.report': False},
         {'agent.opt.schedule': 'cosine', 'agent.opt.anneal': 2000},
         {'env.dummy.size': (48, 256)},
+        {'env.dummy.size': (17, 100)},
         {'env.dummy.size': (1, 1), 'random_agent': True},
         {'env.gym.size': (1, 1), 'task': 'gym_CartPole-v1'},
         {'agent.dec.simple.bspace': 3, 'task': 'gym_CartPole-v1'},

@@ -118,18 +118,22 @@ MISTAKES = [
     ('--agent.imag_last 65', 'agent.imag_last: got 65, allowed is at most batch_length 64'),
     ('--agent.dyn.rssm.blocks 3', 'agent.dyn.rssm.deter: got 8192, allowed are multiples of'),
     (
-        '--env.dummy.size 64 50',
-        'env.dummy.size: got [64, 50], allowed are multiples of 16 from 48 to 256 for '
+        '--env.dummy.size 64 4',
+        'env.dummy.size: got [64, 4], allowed are heights and widths from 5 to 256 for '
         'agent.enc.simple.mults [2, 3, 4, 4]',
     ),
     (
         '--task dummy_cont --env.dummy.size 1024 1024',
-        'env.dummy.size: got [1024, 1024], allowed are multiples of 16 from 48 to 256',
+        'env.dummy.size: got [1024, 1024], allowed are heights and widths from 5 to 256',
     ),
     (
-        '--agent.dec.simple.mults 1 2 3 4 5 6',
-        'env.dummy.size: got [64, 64], allowed are multiples of 64 from 192 to 1024 for '
-        'agent.dec.simple.mults [1, 2, 3, 4, 5, 6]',
+        '--agent.dec.simple.mults 1',
+        'env.dummy.size: got [64, 64], allowed are heights and widths from 5 to 32 for '
+        'agent.dec.simple.mults [1]',
+    ),
+    (
+        "--agent.enc.simple.include '('",
+        "agent.enc.simple.include: got '(', allowed is a regular expr",
     ),
     ('--agent.dec.simple.bspace 7', 'agent.dec.simple.bspace: got 7, allowed are divisors of'),
     # Devices.

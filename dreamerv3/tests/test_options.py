@@ -46,6 +46,10 @@ VALUES = {
     'agent.dec.simple.mults': (2, 3, 4, 8),
     'agent.dec.simple.depth': 4,
     'agent.dec.simple.bspace': 4,
+    'agent.enc.simple.include': 'image|vector',
+    'agent.enc.simple.exclude': 'tok.*',
+    'agent.dec.simple.include': 'image|vector',
+    'agent.dec.simple.exclude': 'tok.*',
     'agent.imag_last': 2,
     'agent.opt.anneal': 4000,
 }
