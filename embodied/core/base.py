@@ -6,6 +6,17 @@ know each other by these names only. No JAX here.
 
 from typing import Any, ClassVar, Self
 
+import elements
+import numpy as np
+
+# Spaces of what every observation carries, see Env.
+FLAGS = {
+    'reward': elements.Space(np.float32),
+    'is_first': elements.Space(bool),
+    'is_last': elements.Space(bool),
+    'is_terminal': elements.Space(bool),
+}
+
 
 class Env:
     """An environment: it is told to step, and also told when to start over.

@@ -98,10 +98,7 @@ class Atari(base.Env):
         channels = 1 if self._frames.ndim == 3 else 3
         return {
             'image': elements.Space(np.uint8, (*self._size, channels)),
-            'reward': elements.Space(np.float32),
-            'is_first': elements.Space(bool),
-            'is_last': elements.Space(bool),
-            'is_terminal': elements.Space(bool),
+            **base.FLAGS,
         }
 
     @functools.cached_property

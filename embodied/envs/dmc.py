@@ -74,7 +74,7 @@ class DMC(base.Env):
         self._flags = FAST if fast else None
         self._image = image
         adapter = from_dm.FromDM(inner)
-        spaces = {k: v for k, v in adapter.obs_space.items() if k not in from_dm.FLAGS}
+        spaces = {k: v for k, v in adapter.obs_space.items() if k not in base.FLAGS}
         self._keys = [k for k, v in spaces.items() if (image if _is_image(v) else proprio)]
         self._env = wrappers.ActionRepeat(adapter, repeat) if repeat > 1 else adapter
         self._all = len(self._keys) == len(spaces)
@@ -84,7 +84,7 @@ class DMC(base.Env):
         spaces = {k: self._env.obs_space[k] for k in self._keys}
         if self._image:
             spaces['image'] = elements.Space(np.uint8, (*self._size, 3))
-        return {**spaces, **{k: self._env.obs_space[k] for k in from_dm.FLAGS}}
+        return {**spaces, **{k: self._env.obs_space[k] for k in base.FLAGS}}
 
     @property
     def act_space(self):
@@ -93,7 +93,7 @@ class DMC(base.Env):
     def step(self, action):
         obs = self._env.step(action)
         if not self._all:
-            obs = {k: obs[k] for k in (*self._keys, *from_dm.FLAGS)}
+            obs = {k: obs[k] for k in (*self._keys, *base.FLAGS)}
         return {**obs, 'image': self.render()} if self._image else obs
 
     def render(self):

@@ -111,10 +111,7 @@ class DMLab(base.Env):
             spaces['instr'] = elements.Space(np.int32, (WORDS,), 0, VOCABULARY + 1)
         return {
             **spaces,
-            'reward': elements.Space(np.float32),
-            'is_first': elements.Space(bool),
-            'is_last': elements.Space(bool),
-            'is_terminal': elements.Space(bool),
+            **base.FLAGS,
         }
 
     @property

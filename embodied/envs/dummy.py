@@ -62,10 +62,7 @@ class Dummy(base.Env):
             'count': elements.Space(np.float32),
             'step': elements.Space(np.float32),
             'log/step': elements.Space(np.float32),
-            'reward': elements.Space(np.float32),
-            'is_first': elements.Space(bool),
-            'is_last': elements.Space(bool),
-            'is_terminal': elements.Space(bool),
+            **base.FLAGS,
         }
 
     @property

@@ -8,8 +8,6 @@ import numpy as np
 
 from ..core import base
 
-FLAGS = ('reward', 'is_first', 'is_last', 'is_terminal')
-
 
 class FromDM(base.Env):
     """A dm_env environment: a last step with discount 0 is terminal, any other only `is_last`.
@@ -29,8 +27,8 @@ class FromDM(base.Env):
 
     def __init__(self, env, obs_key='observation', act_key='action'):
         self._env = env
-        self._obs = _named(env.observation_spec(), obs_key, 'obs', (*FLAGS, 'reset'))
-        self._acts = _named(env.action_spec(), act_key, 'act', ('reset', *FLAGS))
+        self._obs = _named(env.observation_spec(), obs_key, 'obs', (*base.FLAGS, 'reset'))
+        self._acts = _named(env.action_spec(), act_key, 'act', ('reset', *base.FLAGS))
         both = self._obs.keys() & self._acts.keys()
         self._obs = {f'obs_{k}' if k in both else k: v for k, v in self._obs.items()}
         # What a step needs, looked up once.
@@ -48,10 +46,7 @@ class FromDM(base.Env):
     def obs_space(self):
         return {
             **{name: _observation(spec) for name, (_, spec) in self._obs.items()},
-            'reward': elements.Space(np.float32),
-            'is_first': elements.Space(bool),
-            'is_last': elements.Space(bool),
-            'is_terminal': elements.Space(bool),
+            **base.FLAGS,
         }
 
     @functools.cached_property

@@ -12,8 +12,6 @@ import numpy as np
 from ..core import base, wrappers
 from . import gym_spaces, gym_state
 
-FLAGS = ('reward', 'is_first', 'is_last', 'is_terminal')
-
 RENDERED = 256  # Highest image of `Rendered`.
 
 # Environments that come with gymnasium, but need more packages: module, package to look for, extra.
@@ -93,7 +91,7 @@ class FromGym(base.Env):
         self._info = None
         obs_space, act_space = self._env.observation_space, self._env.action_space
         self._acts = gym_spaces.actions(act_space, act_key, ('reset',))
-        reserved = (*FLAGS, 'reset', *self._acts)
+        reserved = (*base.FLAGS, 'reset', *self._acts)
         root = obs_key or default_key(obs_space)
         self._obs, left_out = gym_spaces.observations(obs_space, root, reserved)
         for line in left_out:
@@ -113,10 +111,7 @@ class FromGym(base.Env):
     def obs_space(self):
         return {
             **{key: leaf.space for key, leaf in self._obs.items()},
-            'reward': elements.Space(np.float32),
-            'is_first': elements.Space(bool),
-            'is_last': elements.Space(bool),
-            'is_terminal': elements.Space(bool),
+            **base.FLAGS,
         }
 
     @functools.cached_property

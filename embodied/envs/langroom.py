@@ -71,10 +71,7 @@ class LangRoom(base.Env):
             'token': elements.Space(np.int32, (), 0, len(WORDS)),
             'log/right': elements.Space(np.float32),
             'log/wrong': elements.Space(np.float32),
-            'reward': elements.Space(np.float32),
-            'is_first': elements.Space(bool),
-            'is_last': elements.Space(bool),
-            'is_terminal': elements.Space(bool),
+            **base.FLAGS,
         }
 
     @property

@@ -85,10 +85,7 @@ class MetaWorld(base.Env):
         return {
             **spaces,
             'log/success': elements.Space(np.float32),
-            'reward': elements.Space(np.float32),
-            'is_first': elements.Space(bool),
-            'is_last': elements.Space(bool),
-            'is_terminal': elements.Space(bool),
+            **base.FLAGS,
         }
 
     @property

@@ -113,10 +113,7 @@ class Minecraft(base.Env):
             'hunger': elements.Space(np.float32),
             'breath': elements.Space(np.float32),
             **{f'log/inventory_{k}': elements.Space(np.float32) for k in self._logs},
-            'reward': elements.Space(np.float32),
-            'is_first': elements.Space(bool),
-            'is_last': elements.Space(bool),
-            'is_terminal': elements.Space(bool),
+            **base.FLAGS,
         }
 
     @property

@@ -60,10 +60,7 @@ class PinPad(base.Env):
     def obs_space(self):
         return {
             'image': elements.Space(np.uint8, (*self._size, 3)),
-            'reward': elements.Space(np.float32),
-            'is_first': elements.Space(bool),
-            'is_last': elements.Space(bool),
-            'is_terminal': elements.Space(bool),
+            **base.FLAGS,
         }
 
     @property

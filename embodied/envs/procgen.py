@@ -65,10 +65,7 @@ class ProcGen(base.Env):
     def obs_space(self):
         return {
             'image': elements.Space(np.uint8, (64, 64, 3)),
-            'reward': elements.Space(np.float32),
-            'is_first': elements.Space(bool),
-            'is_last': elements.Space(bool),
-            'is_terminal': elements.Space(bool),
+            **base.FLAGS,
         }
 
     @property

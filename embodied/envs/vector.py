@@ -32,7 +32,7 @@ class VectorEnv(base.BatchEnv):
         self._done = np.ones(env.num_envs, bool)
         obs_space = env.single_observation_space
         self._acts = gym_spaces.actions(env.single_action_space, act_key, ('reset',))
-        reserved = (*from_gym.FLAGS, 'reset', *self._acts)
+        reserved = (*base.FLAGS, 'reset', *self._acts)
         root = obs_key or from_gym.default_key(obs_space)
         self._obs, _ = gym_spaces.observations(obs_space, root, reserved, (env.num_envs,))
 
@@ -43,10 +43,7 @@ class VectorEnv(base.BatchEnv):
     def obs_space(self):
         return {
             **{key: leaf.space for key, leaf in self._obs.items()},
-            'reward': elements.Space(np.float32),
-            'is_first': elements.Space(bool),
-            'is_last': elements.Space(bool),
-            'is_terminal': elements.Space(bool),
+            **base.FLAGS,
         }
 
     @functools.cached_property

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from embodied.core import wrappers
+from embodied.core import base, wrappers
 from embodied.envs import from_dm
 from embodied.tests import contracts
 
@@ -66,7 +66,7 @@ def test_contract():
     }
     act = {'move': specs.BoundedArray((2,), float, [-1, -3], [1, 3]), 'flag': CHOICE}
     env = from_dm.FromDM(Fake(obs, act))
-    assert {*env.obs_space} - {*from_dm.FLAGS} == {'a_b', 'camera', 'obs_flag', 'obs_reward'}
+    assert {*env.obs_space} - {*base.FLAGS} == {'a_b', 'camera', 'obs_flag', 'obs_reward'}
     assert {*env.act_space} == {'move', 'flag', 'reset'}
     assert env.obs_space['a_b'].dtype == np.float32
     contracts.check_env(wrappers.wrap(env))

@@ -37,10 +37,7 @@ class PureEnv(base.BatchEnv):
     def obs_space(self):
         return {
             **self._rules.obs_space,
-            'reward': elements.Space(np.float32),
-            'is_first': elements.Space(bool),
-            'is_last': elements.Space(bool),
-            'is_terminal': elements.Space(bool),
+            **base.FLAGS,
         }
 
     @property
