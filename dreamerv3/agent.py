@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import ninjax as nj
 import numpy as np
 
+from embodied.core import masks
 from embodied.jax import (
     Agent,
     Model,
@@ -22,7 +23,7 @@ from embodied.jax import (
     optim,
 )
 
-from . import context, decoder, diagnosis, encoder, entries, losses, report, rssm, spaces
+from . import context, decoder, diagnosis, encoder, entries, inputs, losses, report, rssm
 
 f32 = jnp.float32
 sg = ops.sg
@@ -33,7 +34,7 @@ class Dreamer(Model):
     """World model `enc dyn dec rew con`, actor `pol`, critic `val` and its slow copy."""
 
     def __init__(self, obs_space, act_space, config):
-        spaces.check(obs_space, act_space)
+        inputs.check(obs_space, act_space)
         self.obs_space = {k: v for k, v in obs_space.items() if not k.startswith('log/')}
         self.act_space = {k: v for k, v in act_space.items() if k != 'reset'}
         self.config = config
@@ -43,6 +44,13 @@ class Dreamer(Model):
         self.enc = encoder.Encoder(seen, **config.enc.simple, name='enc')
         self.dyn = rssm.RSSM(self.act_space, **config.dyn.rssm, name='dyn')
         self.dec = decoder.Decoder(seen, **config.dec.simple, name='dec')
+        self.acted_on = inputs.acting(seen, self.enc.include, self.enc.exclude)
+        if unknown := [k for k in seen if k.startswith(masks.PREFIX) and k not in self.dec.vectors]:
+            raise ValueError(
+                f'agent.dec.simple.include: got {self.dec.include!r}, with exclude '
+                f'{self.dec.exclude!r}; allowed is what predicts {", ".join(unknown)}, by which '
+                'imagined actions are limited'
+            )
         scalar, binary = elements.Space(np.float32, ()), elements.Space(bool, ())
         self.rew = make_head(scalar, config.rewhead, 'rew')
         self.con = make_head(binary, config.conhead, 'con')
@@ -85,11 +93,17 @@ class Dreamer(Model):
         state, prevact = carry
         tokens = self.enc(obs, bdims=1)
         state, feat = self.dyn.observe_step(state, tokens, prevact, obs['is_first'])
-        dists = self.pol(features(feat), bdims=1)
+        dists = self.pol(features(feat), bdims=1, masks=masks.of(obs))
         greedy = mode == 'eval' and self.config.eval_mode == 'greedy'
-        act = {k: d.pred() for k, d in dists.items()} if greedy else sample(dists, nj.seed())
+        act = most_likely(dists) if greedy else sample(dists, nj.seed())
         act = {k: v.astype(self.act_space[k].dtype) for k, v in act.items()}
         return (state, act), act, context.encode(state) if self.entry_space else {}
+
+    def choose(self, state, seed, greedy=False):
+        """Actions (B, ...) of the policy in an imagined state, and the masks that it predicts."""
+        predicted = self.dec.masks(state)
+        dists = self.pol(features(state), bdims=1, masks=masks.of(predicted))
+        return {**(most_likely(dists) if greedy else sample(dists, seed)), **predicted}
 
     def train(self, carry, data):
         state, data, prevact = context.apply(carry, data, self.config.replay_context)
@@ -144,15 +158,17 @@ class Dreamer(Model):
         return state, feat, terms, metrics
 
     def _imagination(self, feat):
-        """Trajectories (B K, H + 1, ...) from the last K posterior states of every row."""
+        """Trajectories (B K, H + 1, ...) from the last K posterior states of every row.
+
+        Beside the actions are the masks that limited them, so that each has a probability.
+        """
         length = feat['deter'].shape[1]
         last = min(self.config.imag_last or length, length)
         start = {k: v[:, -last:].reshape(-1, *v.shape[2:]) for k, v in feat.items()}
 
         def rollout(state):
-            choose = lambda state, seed: sample(self.pol(features(state), bdims=1), seed)
-            state, imag, act = self.dyn.imagine(state, choose, self.config.imag_length)
-            final = choose(state, nj.seed())
+            state, imag, act = self.dyn.imagine(state, self.choose, self.config.imag_length)
+            final = self.choose(state, nj.seed())
             return imag, {k: jnp.concatenate([v, final[k][:, None]], 1) for k, v in act.items()}
 
         # Only policy and value learn from imagination, unless gradients may flow back.
@@ -168,7 +184,7 @@ class Dreamer(Model):
             act,
             ops.frozen(lambda x: self.rew(x, bdims=2).pred())(x),
             ops.frozen(lambda x: self.con(x, bdims=2).prob(1))(x),
-            self.pol(x, bdims=2),
+            self.pol(x, bdims=2, masks=masks.of(act)),
             self.val(x, bdims=2),
             self.slowval(x, bdims=2),
             *(
@@ -219,6 +235,10 @@ class Dreamer(Model):
 def features(feat):
     """What the heads see of a state: deter, then stoch (..., D + S C)."""
     return jnp.concatenate([feat['deter'], ops.flat(feat['stoch'], 2)], -1)
+
+
+def most_likely(dists):
+    return {k: d.pred() for k, d in dists.items()}
 
 
 def sample(dists, seed):

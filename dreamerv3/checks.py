@@ -4,7 +4,7 @@ import re
 
 from embodied.envs import registry
 
-from . import spaces
+from . import inputs
 
 NETWORKS = re.compile(r'agent\.((dyn|enc|dec)\.\w+|(rew|con)head|policy|value)')
 # Options of networks that matter at the start, or to losses and actions only.
@@ -77,9 +77,9 @@ def images(config):
     for key in ('enc', 'dec'):
         mults, outer = agent[key].simple.mults, agent[key].simple.outer
         stages = len(mults) - outer
-        if not spaces.fits(size, stages):
+        if not inputs.fits(size, stages):
             raise ValueError(
-                f'env.{name}.size: got {list(size)}, allowed are {spaces.sides(stages)} for '
+                f'env.{name}.size: got {list(size)}, allowed are {inputs.sides(stages)} for '
                 f'agent.{key}.simple.mults {list(mults)}'
             )
     dec, deter = agent.dec.simple, agent.dyn.rssm.deter

@@ -4,9 +4,10 @@ import jax
 import jax.numpy as jnp
 import ninjax as nj
 
+from embodied.core import masks
 from embodied.jax import conv, dists, heads, layers, ops
 
-from . import spaces
+from . import inputs
 
 f32 = jnp.float32
 
@@ -33,9 +34,9 @@ class Decoder(nj.Module):
     exclude: str = ''
 
     def __init__(self, obs_space):
-        chosen = spaces.select(obs_space, self.include, self.exclude)
-        self.vectors, self.images = spaces.split(chosen)
-        self.cameras = spaces.cameras(self.images, self.mults, self.outer)
+        chosen = inputs.select(obs_space, self.include, self.exclude)
+        self.vectors, self.images = inputs.split(chosen)
+        self.cameras = inputs.cameras(self.images, self.mults, self.outer)
         if self.images and self.depth * self.mults[-1] % self.bspace:
             raise ValueError(
                 f'depth {self.depth} times the last of mults {self.mults} must be divisible '
@@ -57,6 +58,15 @@ class Decoder(nj.Module):
             x = self._images(cameras, ops.rows(deter), ops.rows(stoch))
             recons.update(self._split(cameras, x.reshape(*batch, *x.shape[1:])))
         return recons
+
+    def masks(self, feat):
+        """Predicted masks of actions by key, (*batch, *shape, K): what is more likely than not."""
+        names = [k for k in self.vectors if k.startswith(masks.PREFIX)]
+        if not names:
+            return {}
+        # What else is predicted of vectors is not used, and so not computed.
+        recons = self._vectors(jnp.concatenate([ops.flat(feat['stoch'], 2), feat['deter']], -1))
+        return {k: recons[k].pred().astype(bool) for k in names}
 
     def _vectors(self, x):
         kw = {'act': self.act, 'norm': self.norm, 'winit': self.winit}

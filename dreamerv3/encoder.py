@@ -5,7 +5,7 @@ import ninjax as nj
 
 from embodied.jax import conv, layers, ops
 
-from . import spaces
+from . import inputs
 
 
 class Encoder(nj.Module):
@@ -29,20 +29,15 @@ class Encoder(nj.Module):
     exclude: str = ''
 
     def __init__(self, obs_space):
-        chosen = spaces.select(obs_space, self.include, self.exclude)
+        chosen = inputs.select(obs_space, self.include, self.exclude)
         if not chosen:
             raise ValueError(
                 f'agent.enc.simple.include: got {self.include!r}, which with exclude '
                 f'{self.exclude!r} leaves nothing; allowed are some of {", ".join(obs_space)}'
             )
-        self.vectors, images = spaces.split(chosen)
-        self.cameras = spaces.cameras(images, self.mults, self.outer)
+        self.vectors, images = inputs.split(chosen)
+        self.cameras = inputs.cameras(images, self.mults, self.outer)
         self.concat = layers.DictConcat(self.vectors, ops.symlog if self.symlog else lambda x: x)
-
-    @property
-    def keys(self):
-        """Names of what is seen."""
-        return [*self.vectors, *(k for x in self.cameras for k in x.spaces)]
 
     def __call__(self, obs, bdims):
         """Observations (*batch, ...) to tokens (*batch, E)."""

@@ -79,7 +79,7 @@ class Game:
 
     def state(self) -> dict:
         """All that there is to see now."""
-        seen = self.agent.obs_space
+        seen = {**self.agent.obs_space, **self.dream.obs}
         return {
             'step': self.steps,
             'action': self.text,

@@ -36,9 +36,8 @@ def rollout(model, state, actions, length, greedy):
 
 def act(model, state, seed, greedy):
     """Actions (B, ...) of the policy, as the environment takes them."""
-    dists = model.pol(agent.features(state), bdims=1)
-    acts = {k: d.pred() for k, d in dists.items()} if greedy else agent.sample(dists, seed)
-    return {k: v.astype(model.act_space[k].dtype) for k, v in acts.items()}
+    acts = model.choose(state, seed, greedy)
+    return {k: acts[k].astype(s.dtype) for k, s in model.act_space.items()}
 
 
 def outcome(model, feat, bdims):

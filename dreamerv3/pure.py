@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import ninjax as nj
 import numpy as np
 
+from embodied.core import masks
 from embodied.jax import ops
 
 from . import agent, trained
@@ -51,7 +52,7 @@ class Policy:
         prevact = {k: v.astype(jnp.int32) if v.dtype == bool else v for k, v in prevact.items()}
         tokens = model.enc(obs, bdims=1)
         state, _ = model.dyn.observe_step(state, tokens, prevact, obs['is_first'], noise)
-        dists = model.pol(agent.features(state), bdims=1)
+        dists = model.pol(agent.features(state), bdims=1, masks=masks.of(obs))
         action = {k: d.pred().astype(model.act_space[k].dtype) for k, d in dists.items()}
         carry = {**prefix('state', state), **prefix('action', action)}
         return carry, action, {k: numbers(d) for k, d in dists.items()}

@@ -18,6 +18,8 @@ from embodied.core import checkpoint, spaces, trees
 from embodied.envs import registry
 from embodied.run import evaluate
 
+from . import inputs
+
 CONFIGS = pathlib.Path(__file__).parent / 'configs.yaml'
 WEIGHTS, SPACES, OPTIONS = 'weights.safetensors', 'spaces.json', 'config.yaml'
 OPTIMIZER = 'opt/'
@@ -91,8 +93,9 @@ def store(folder, options, step, saved, params):
 def make_env(stored: Stored, task: str = '', render: bool = False):
     """An environment of the task, with a seed of evaluation, wrapped as in training.
 
-    What is code from elsewhere is only imported if the user names it by `task`. With `render`, what
-    people see of it is among the observations, if the suite can draw it.
+    It has to have what the policy acts on, and may lack what is only predicted. What is code from
+    elsewhere is only imported if the user names it by `task`. With `render`, what people see of it
+    is among the observations, if the suite can draw it.
     """
     # Here, as this brings all environments and loops.
     from embodied import build
@@ -108,8 +111,10 @@ def make_env(stored: Stored, task: str = '', render: bool = False):
     if render and 'render' in config.env.get(suite, {}):
         config = config.update({f'env.{suite}.render': True})
     env = build.make_env(config, evaluate.EVAL_INDEX)
+    encoder = stored.config.agent.enc.simple
+    needed = inputs.acting(stored.obs_space, encoder.include, encoder.exclude)
     for name, want, have in (
-        ('observations', stored.obs_space, env.obs_space),
+        ('observations', needed, env.obs_space),
         ('actions', stored.act_space, env.act_space),
     ):
         form = lambda x: (np.dtype(x.dtype), tuple(x.shape))

@@ -20,7 +20,7 @@ from embodied.jax import agent as compiled
 from embodied.jax import device, ops, parameters, programs
 
 from . import imagine, stored
-from .agent import FLAGS, Dreamer
+from .agent import Dreamer
 
 MODES = ('greedy', 'sample')
 
@@ -50,7 +50,7 @@ class Latent(NamedTuple):
 class Trained:
     """See `dreamerv3.load`.
 
-    obs_space   observations that it acts on, by name
+    obs_space   observations that it acts on, by name; those that are only predicted are not needed
     act_space   its actions, by name; continuous ones are from -1 to 1 where there are bounds
     task        what it was trained on
     step        for so many environment steps
@@ -61,7 +61,7 @@ class Trained:
         # Whether actions are greedy is said by those who call.
         settings = {**config.agent, 'eval_mode': 'greedy', 'replay_context': config.replay_context}
         self.model = Dreamer(saved.obs_space, saved.act_space, elements.Config(**settings))
-        self.obs_space = {k: v for k, v in self.model.obs_space.items() if k not in FLAGS}
+        self.obs_space = self.model.acted_on
         self.act_space = self.model.act_space
         self.task, self.step = config.task, saved.step
         self.stored = saved

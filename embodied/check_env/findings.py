@@ -4,6 +4,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ..core import masks
+
 FLAGS = {'reward': np.float32, 'is_first': bool, 'is_last': bool, 'is_terminal': bool}
 CHANNELS = (1, 3, 4)  # Of images,
 SIDE = 16  # which are not smaller than this.
@@ -57,9 +59,17 @@ def _names(obs_space, act_space):
     for key in sorted(obs_space.keys() & act_space.keys()):
         yield error(f'{key!r} is the name of an observation and of an action. Rename one of them')
     for key in [*obs_space, *act_space]:
-        name = key.removeprefix('log/')
-        if not name.replace('_', '').replace('/', '').isalnum():
-            yield error(f'The name {key!r} may only hold letters, digits, _ and /. Rename it')
+        name = key.removeprefix(masks.PREFIX)
+        name = name.replace('/', '') if name.startswith('log/') else name
+        if not name.replace('_', '').isalnum():
+            yield error(
+                f'The name {key!r} may only hold letters, digits and _, after log/ or mask/ in '
+                'front. Rename it'
+            )
+    try:
+        masks.check(obs_space, act_space)
+    except ValueError as e:
+        yield error(str(e).rstrip('.'))
     seen = [k for k in obs_space if k not in FLAGS and not k.startswith('log/')]
     if not seen:
         yield error('There is nothing to observe. Add an observation to obs_space, not in log/')

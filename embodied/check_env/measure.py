@@ -33,11 +33,10 @@ def measure(env, steps: int, seed: int = 0) -> tuple[Facts, list]:
     """Facts about an environment as a run would use it, and frames of its first steps."""
     env = wrappers.wrap(env)
     agent = random.RandomAgent(env.obs_space, env.act_space, seed)
-    reset, resets, times, lengths, frames, length = True, [], [], [], [], 0
+    reset, resets, times, lengths, frames, length, obs = True, [], [], [], [], 0, None
     began = time.perf_counter()
     while len(times) < steps and (not times or time.perf_counter() - began < SECONDS):
-        _, acts, _ = agent.policy((), {'is_first': np.zeros(1, bool)})
-        action = {**{k: v[0] for k, v in acts.items()}, 'reset': np.bool_(reset)}
+        action = {**agent.act(obs), 'reset': np.bool_(reset)}
         start = time.process_time()
         obs = env.step(action)
         (resets if reset else times).append(time.process_time() - start)

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from . import base
+from . import base, masks
 
 MODES = ('train', 'eval')
 
@@ -11,8 +11,8 @@ class RandomAgent(base.Agent):
     """Draws every action uniformly from its space.
 
     Where a dimension has an infinite bound, it is drawn from a normal distribution, folded at the
-    other bound if that one is finite. Equal seeds give equal actions, and those of training do not
-    depend on evaluations.
+    other bound if that one is finite. Of discrete actions only what masks allow is drawn. Equal
+    seeds give equal actions, and those of training do not depend on evaluations.
     """
 
     def __init__(self, obs_space: dict, act_space: dict, seed: int = 0):
@@ -32,8 +32,18 @@ class RandomAgent(base.Agent):
     def policy(self, carry, obs, mode='train'):
         batch_size = len(obs['is_first'])
         rng = self._rngs[mode]
-        acts = {k: sample(v, batch_size, rng) for k, v in self.act_space.items()}
+        given = masks.of(obs)
+        acts = {
+            k: masks.sample(v, given[k], rng) if k in given else sample(v, batch_size, rng)
+            for k, v in self.act_space.items()
+        }
         return carry, acts, {}
+
+    def act(self, obs: dict | None = None) -> dict:
+        """An action for one environment, after an observation if there is one."""
+        obs = {'is_first': np.bool_(True)} if obs is None else obs
+        _, acts, _ = self.policy((), {k: np.asarray(v)[None] for k, v in obs.items()})
+        return {k: v[0] for k, v in acts.items()}
 
     def train(self, carry, *batches):
         return carry, {}, {}

@@ -75,8 +75,10 @@ class Agg(Dist):
 class Categorical(Dist):
     """p = (1 - u) softmax(z) + u / K over the last axis; `logits` become ln p.
 
-    `allowed` (..., K) limits the classes; the uniform share is spread over the allowed ones. `low`
-    (...) is the value that the first class stands for.
+    `allowed` (..., K) limits the classes to a set A, which is not empty: with m = 1 in A and 0
+    elsewhere p_k = (1 - u) m_k exp z_k / sum_j m_j exp z_j + u m_k / |A|. `low` (...) is the value
+    that the first class stands for. `minent` and `maxent` bound the entropy; where a single class
+    is allowed the upper one is that of two, as the two would be equal.
     """
 
     def __init__(self, logits, unimix=0.0, allowed=None, low=0):
@@ -90,8 +92,11 @@ class Categorical(Dist):
             probs = (1 - unimix) * jax.nn.softmax(logits, -1) + unimix * uniform
             logits = jnp.log(jnp.where(uniform > 0, probs, 1)) + NEVER * (uniform == 0)
         self.logits = logits
-        classes = logits.shape[-1]
-        self.minent, self.maxent = jnp.zeros((), f32), jnp.full((), math.log(classes), f32)
+        if allowed is None:
+            maxent = jnp.full((), math.log(logits.shape[-1]), f32)
+        else:
+            maxent = jnp.log(f32(jnp.maximum(allowed.sum(-1), 2)))
+        self.minent, self.maxent = jnp.zeros_like(maxent), maxent
 
     def _logprobs(self):
         return jax.nn.log_softmax(self.logits, -1)
@@ -116,6 +121,16 @@ class Categorical(Dist):
     def kl(self, other):
         logprobs = self._logprobs()
         return (jnp.exp(logprobs) * (logprobs - other._logprobs())).sum(-1)
+
+
+def limit(mask, exists=None):
+    """Classes (..., K) that exist and that a mask (..., K) allows, or all that exist if none is.
+
+    `exists` broadcasts to the mask, None means all.
+    """
+    exists = jnp.ones_like(mask) if exists is None else jnp.broadcast_to(exists, mask.shape)
+    some = mask & exists
+    return jnp.where(some.any(-1, keepdims=True), some, exists)
 
 
 class OneHot(Dist):

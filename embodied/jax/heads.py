@@ -14,7 +14,8 @@ from . import dists, layers, ops
 class MLPHead(nj.Module):
     """Flatten all but the batch axes, MLP, then one linear output per space.
 
-    `space` and `output` are either both single or both dicts with the same keys.
+    `space` and `output` are either both single or both dicts with the same keys. With dicts, bool
+    `masks` (*batch, *space.shape, K) by key limit the K classes of a categorical output.
     """
 
     act: str = 'silu'
@@ -32,17 +33,18 @@ class MLPHead(nj.Module):
         self.layers = layers
         self.units = units
 
-    def __call__(self, x, bdims):
+    def __call__(self, x, bdims, masks=None):
         x = ops.flat(x, x.ndim - bdims)
         kw = {'act': self.act, 'norm': self.norm, 'winit': self.winit}
         x = self.sub('mlp', layers.MLP, self.layers, self.units, **kw)(x)
         kw = {k: getattr(self, k) for k in ('winit', 'outscale', *HEAD_OPTIONS)}
-        make = DictHead if isinstance(self.space, dict) else Head
-        return self.sub('head', make, self.space, self.output, **kw)(x)
+        if isinstance(self.space, dict):
+            return self.sub('head', DictHead, self.space, self.output, **kw)(x, masks)
+        return self.sub('head', Head, self.space, self.output, **kw)(x)
 
 
 class DictHead(nj.Module):
-    """One head per key: (*batch, in) -> dict of distributions."""
+    """One head per key: (*batch, in) -> dict of distributions. Masks as in `MLPHead`."""
 
     def __init__(self, spaces, outputs, **kw):
         assert spaces.keys() == outputs.keys(), (spaces, outputs)
@@ -50,10 +52,13 @@ class DictHead(nj.Module):
         self.outputs = outputs
         self.kw = kw
 
-    def __call__(self, x):
-        return {
-            k: self.sub(k, Head, s, self.outputs[k], **self.kw)(x) for k, s in self.spaces.items()
-        }
+    def __call__(self, x, masks=None):
+        masks, results = masks or {}, {}
+        for key, space in self.spaces.items():
+            # Names of modules have no slash.
+            head = self.sub(key.replace('/', '_'), Head, space, self.outputs[key], **self.kw)
+            results[key] = head(x, masks.get(key))
+        return results
 
 
 class Head(nj.Module):
@@ -72,8 +77,8 @@ class Head(nj.Module):
             raise ValueError(f'Unknown output {output!r}. Allowed: {", ".join(OUTPUTS)}.')
         self.output = output
 
-    def __call__(self, x):
-        dist = OUTPUTS[self.output](self, x)
+    def __call__(self, x, mask=None):
+        dist = OUTPUTS[self.output](self, x, *([] if mask is None else [mask]))
         return dists.Agg(dist, len(self.space.shape)) if self.space.shape else dist
 
     def linear(self, name, x, *extra):
@@ -86,9 +91,12 @@ class Head(nj.Module):
     def binary(self, x):
         return dists.Binary(self.linear('logit', x))
 
-    def categorical(self, x):
+    def categorical(self, x, mask=None):
         low = layers.bounds(self.space)[0].astype(np.int32).reshape(self.space.shape)
-        return dists.Categorical(*self.class_logits(x), low)
+        logits, unimix, allowed = self.class_logits(x)
+        if mask is not None:
+            allowed = dists.limit(mask, allowed)
+        return dists.Categorical(logits, unimix, allowed, low)
 
     def onehot(self, x):
         logits, unimix, allowed = self.class_logits(x)

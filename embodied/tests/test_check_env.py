@@ -65,6 +65,12 @@ def test_nothing_is_found_where_nothing_is_wrong():
         ({'is_first': ((), np.uint8)}, {}, "error: 'is_first' of obs_space is uint8 ()."),
         ({'action': ((), bool)}, {}, "error: 'action' is the name of an observation and of an"),
         ({'a b': ((), bool)}, {}, "error: The name 'a b' may only hold"),
+        ({'a/b': ((), bool)}, {}, "error: The name 'a/b' may only hold"),
+        (
+            {'mask/action': ((4,), bool)},
+            {},
+            "error: Space 'mask/action': got bool (4,), allowed is",
+        ),
         ({'vector': None}, {}, 'error: There is nothing to observe'),
         ({}, {'action': None}, 'error: There is nothing to do'),
         ({'text': ((), str)}, {}, 'name it log/text if no agent has to see it'),

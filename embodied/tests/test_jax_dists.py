@@ -102,3 +102,29 @@ def test_first_class_stands_for_low():
     event = plain.sample(key)
     np.testing.assert_array_equal(moved.logp(event + low), plain.logp(event))
     np.testing.assert_array_equal(moved.loss(event + low), plain.loss(event))
+
+
+class TestMasks:
+    """A mask of the classes that may be taken, other for each row."""
+
+    MASKS = np.array([[1, 1, 0], [0, 1, 1], [0, 0, 1]], bool)
+    LOGITS = np.log(np.array([[1, 3, 9], [5, 1, 1], [9, 9, 1]], np.float32))
+
+    def test_probabilities_by_hand(self):
+        dist = dists.Categorical(self.LOGITS, 0.2, self.MASKS)
+        got = [dist.prob(jnp.full(3, k)) for k in range(3)]
+        # 0.8 of the softmax over the allowed, and 0.2 spread over the allowed.
+        want = [[0.8 * 0.25 + 0.1, 0.8 * 0.75 + 0.1, 0], [0, 0.5, 0.5], [0, 0, 1]]
+        np.testing.assert_allclose(np.transpose(got), want, rtol=1e-5)
+        entropy = -(0.3 * np.log(0.3) + 0.7 * np.log(0.7))
+        np.testing.assert_allclose(dist.entropy(), [entropy, np.log(2), 0], rtol=1e-5, atol=1e-6)
+        np.testing.assert_allclose(dist.maxent, np.log([2, 2, 2]), rtol=1e-6)
+        np.testing.assert_array_equal(dist.pred(), [1, 1, 2])
+
+    def test_allowed_of_what_exists(self):
+        exists = np.array([1, 1, 0], bool)
+        masks = np.array([[1, 0, 1], [0, 0, 1], [0, 0, 0]], bool)
+        want = np.array([[1, 0, 0], [1, 1, 0], [1, 1, 0]], bool)
+        np.testing.assert_array_equal(dists.limit(masks, exists), want)
+        want = np.array([[1, 0, 1], [0, 0, 1], [1, 1, 1]], bool)
+        np.testing.assert_array_equal(dists.limit(masks), want)

@@ -6,7 +6,7 @@ import math
 import elements
 import numpy as np
 
-from .. import base
+from .. import base, masks
 
 FLAGS = ('reward', 'is_first', 'is_last', 'is_terminal')
 
@@ -53,6 +53,7 @@ class CheckObs(base.Wrapper):
         both = sorted(env.obs_space.keys() & env.act_space.keys())
         if both:
             raise ValueError(f'Keys are both observation and action, rename one of each: {both}')
+        masks.check(env.obs_space, env.act_space)
         self._lead = (len(env),) if getattr(env, 'batched', False) else ()
         self._obs_checks = {k: _make_check(v, self._lead) for k, v in env.obs_space.items()}
 

@@ -8,7 +8,7 @@ import ninjax as nj
 import numpy as np
 import pytest
 
-from dreamerv3 import decoder, spaces
+from dreamerv3 import decoder, inputs
 from dreamerv3.tests import small
 
 MULTS = (2, 3, 4, 4)
@@ -38,7 +38,7 @@ def images(**sizes):
     ],
 )
 def test_stages_follow_the_size(size, count, small):
-    (group,) = spaces.cameras(images(image=size), MULTS, False)
+    (group,) = inputs.cameras(images(image=size), MULTS, False)
     assert group.size == size and group.halvings == count and group.small == small
     assert group.mults == MULTS[-count:] and group.tail == ''
     for side, rest, least in zip(size, group.padding, small, strict=True):
@@ -47,17 +47,17 @@ def test_stages_follow_the_size(size, count, small):
 
 def test_every_size_from_16_to_256_fits():
     for size in ((x, y) for x in range(16, 257) for y in (16, 17, 31, 64, 255, 256)):
-        assert spaces.fits(size, 4)
-        assert min(-(-x // 2 ** spaces.halvings(size, 4)) for x in size) >= spaces.SMALLEST
+        assert inputs.fits(size, 4)
+        assert min(-(-x // 2 ** inputs.halvings(size, 4)) for x in size) >= inputs.SMALLEST
 
 
 def test_outer_convolution_keeps_the_resolution():
-    (group,) = spaces.cameras(images(image=(16, 16)), MULTS, True)
+    (group,) = inputs.cameras(images(image=(16, 16)), MULTS, True)
     assert (group.halvings, group.mults, group.small) == (2, (3, 4, 4), (4, 4))
 
 
 def test_cameras_of_one_size_share_a_network():
-    small_ones, large_ones = spaces.cameras(images(**CAMERAS), MULTS, False)
+    small_ones, large_ones = inputs.cameras(images(**CAMERAS), MULTS, False)
     assert list(small_ones.spaces) == ['wide'] and small_ones.tail == '_32x48'
     assert list(large_ones.spaces) == ['front', 'back'] and large_ones.tail == '_64x64'
     assert (small_ones.halvings, large_ones.halvings) == (3, 4)
@@ -75,7 +75,7 @@ def test_cameras_of_one_size_share_a_network():
     ],
 )
 def test_keys_are_chosen_by_whole_names(include, exclude, keys):
-    found = spaces.select(dict.fromkeys(('image', 'state', 'states')), include, exclude)
+    found = inputs.select(dict.fromkeys(('image', 'state', 'states')), include, exclude)
     assert list(found) == keys
 
 
@@ -129,7 +129,7 @@ class TestKeys:
 
     def test_privileged(self):
         model = self.make(enc_exclude='vector')
-        assert model.enc.keys == ['image']
+        assert list(model.acted_on) == ['image']
         params = trained(model)
         assert any(k.startswith('dec/vec/vector/') for k in params)
         assert not any(k.startswith('enc/mlp') for k in params)

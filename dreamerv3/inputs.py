@@ -41,6 +41,12 @@ def select(spaces: dict, include: str, exclude: str) -> dict:
     }
 
 
+def acting(obs_space: dict, include: str, exclude: str) -> dict:
+    """What the policy needs of observations: what the encoder sees, and all masks of actions."""
+    seen = select(obs_space, include, exclude)
+    return {k: v for k, v in obs_space.items() if k in seen or k.startswith(masks.PREFIX)}
+
+
 def split(obs_space: dict) -> tuple[dict, dict]:
     """Vectors (rank <= 2, and masks) and images (rank 3) of an observation space, in its order."""
     vectors, images = {}, {}
