@@ -54,7 +54,9 @@ def structural(key: str, old, new) -> bool:
     if key == 'replay_context':
         return bool(old) != bool(new)
     return (
-        re.fullmatch(r'task|random_agent|env\..*\.(size|gray|actions|image|proprio|words)', key)
+        re.fullmatch(
+            r'task|random_agent|env\..*\.(size|gray|actions|image|proprio|words|mask)', key
+        )
         is not None
     )
 

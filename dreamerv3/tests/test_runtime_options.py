@@ -361,8 +361,8 @@ SUITES = {
         'episodic': False,
     },
     'minecraft': {'size': (48, 48), 'break_speed': 1.0, 'logs': True, 'length': 9},
-    'gym': {'size': (48, 48), 'render': True},
-    'custom': {'size': (48, 48)},
+    'gym': {'size': (48, 48), 'render': True, 'mask': True},
+    'custom': {'size': (48, 48), 'mask': True},
     'gymvec': {'size': (48, 48), 'mode': 'sync'},
     'atarivec': {
         'size': (48, 48),

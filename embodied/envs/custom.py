@@ -40,20 +40,23 @@ def check(task: str) -> None:
         )
 
 
-def make(task, size=None, seed=None) -> base.Env:
-    """The environment; images are resized to `size` (height, width) if that is given."""
+def make(task, size=None, mask=False, seed=None) -> base.Env:
+    """The environment; images are resized to `size` (height, width) if that is given.
+
+    mask: for one of Gymnasium, see `FromGym`.
+    """
     function = _find(task)
     if isinstance(function, str):
         from . import from_gym
 
-        env = from_gym.FromGym(function, seed=seed)
+        env = from_gym.FromGym(function, seed=seed, mask=mask)
     else:
         takes_seed = 'seed' in [x.name for x in _parameters(function)]
-        env = convert(function(**({'seed': seed} if takes_seed else {})), task, seed)
+        env = convert(function(**({'seed': seed} if takes_seed else {})), task, seed, mask)
     return wrappers.ResizeImage(env, size) if size else env
 
 
-def convert(env, task: str, seed=None) -> base.Env:
+def convert(env, task: str, seed=None, mask=False) -> base.Env:
     """What a user's function returned as an embodied.Env; ValueError if it is none."""
     spaces = [getattr(env, x, None) for x in ('obs_space', 'act_space')]
     if all(isinstance(x, dict) for x in spaces) and not getattr(env, 'batched', False):
@@ -63,11 +66,16 @@ def convert(env, task: str, seed=None) -> base.Env:
                     f'task: {task!r} has {space!r} as the space of {key!r}, allowed is an '
                     'elements.Space'
                 )
+        if mask:
+            raise ValueError(
+                f'env.custom.mask: got True, allowed for environments of Gymnasium; {task!r} is an '
+                'embodied.Env, which has masks among its observations'
+            )
         return env
     if hasattr(env, 'observation_space') and hasattr(env, 'action_space'):
         from . import from_gym
 
-        return from_gym.FromGym(env, seed=seed)
+        return from_gym.FromGym(env, seed=seed, mask=mask)
     raise ValueError(
         f'task: {task!r} gave a {type(env).__module__}.{type(env).__name__}, allowed are an '
         'embodied.Env with obs_space and act_space, or a gymnasium.Env'

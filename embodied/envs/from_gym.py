@@ -49,14 +49,14 @@ def check(task: str) -> None:
             )
 
 
-def make(task, size=None, render=False, seed=None, **kwargs) -> base.Env:
+def make(task, size=None, render=False, mask=False, seed=None, **kwargs) -> base.Env:
     """FromGym of an id; its images are resized to `size` (height, width) if that is given.
 
     With `render`, what people see of it is logged as `log/render`.
     """
     if render:
         kwargs['render_mode'] = 'rgb_array'
-    env = FromGym(task, seed=seed, **kwargs)
+    env = FromGym(task, seed=seed, mask=mask, **kwargs)
     resized = wrappers.ResizeImage(env, size) if size else env
     return Rendered(resized, env.env) if render else resized
 
@@ -79,12 +79,14 @@ class FromGym(base.Env):
             and `vector` for anything else.
         act_key: the same for the action.
         seed: given to the first reset of the environment, later ones go on from there.
+        mask: whether `info['action_mask']` says which values of its one action, which is discrete,
+            may be taken. An observation Dict that has an `action_mask` tells it without asking.
         kwargs: for gymnasium.make.
 
     Environments of classic control can be saved and loaded.
     """
 
-    def __init__(self, env, obs_key=None, act_key='action', seed=None, **kwargs):
+    def __init__(self, env, obs_key=None, act_key='action', seed=None, mask=False, **kwargs):
         self._env = _make(env, kwargs)
         self._seed = seed
         self._done = True
@@ -93,7 +95,9 @@ class FromGym(base.Env):
         self._acts = gym_spaces.actions(act_space, act_key, ('reset',))
         reserved = (*base.FLAGS, 'reset', *self._acts)
         root = obs_key or default_key(obs_space)
-        self._obs, left_out = gym_spaces.observations(obs_space, root, reserved)
+        leaves, left_out = gym_spaces.observations(obs_space, root, reserved)
+        self._obs = gym_spaces.masked(leaves, self._acts)
+        self._told = dict([gym_spaces.mask(self._acts)]) if mask else {}  # By the info.
         for line in left_out:
             _say(line)
 
@@ -110,7 +114,7 @@ class FromGym(base.Env):
     @functools.cached_property
     def obs_space(self):
         return {
-            **{key: leaf.space for key, leaf in self._obs.items()},
+            **{key: leaf.space for key, leaf in {**self._obs, **self._told}.items()},
             **base.FLAGS,
         }
 
@@ -175,6 +179,10 @@ class FromGym(base.Env):
 
     def _convert(self, obs, reward, is_first=False, is_last=False, is_terminal=False):
         values = {k: v.convert(gym_spaces.lookup(obs, v.path)) for k, v in self._obs.items()}
+        for key, leaf in self._told.items():
+            if gym_spaces.MASK not in self._info:
+                raise ValueError(f"{self._env} has no info['action_mask'], which is asked for.")
+            values[key] = leaf.convert(self._info[gym_spaces.MASK])
         return {
             **values,
             'reward': np.asarray(reward, np.float32).reshape(()),

@@ -9,6 +9,11 @@ import gymnasium
 import numpy as np
 from gymnasium import spaces as gs
 
+from ..core import masks
+
+# Name by which environments tell which of their actions may be taken.
+MASK = 'action_mask'
+
 
 class Leaf(NamedTuple):
     """One value of a nested gymnasium space: where it is and how it is converted.
@@ -44,6 +49,44 @@ def actions(space: gymnasium.Space, root: str, reserved) -> dict[str, Leaf]:
     """Leaves of an action space by name. A leaf's `convert` makes the value for the environment."""
     flat = _flatten(space, root, 'act', reserved)
     return {name: Leaf(path, *_action(inner, name)) for name, path, inner in flat}
+
+
+def mask(actions: dict[str, Leaf], lead: tuple = ()) -> tuple[str, Leaf]:
+    """Name and leaf of the mask of an environment with one discrete action.
+
+    It comes as a number for each choice, those of several elements one after the other, which is 0
+    where the choice may not be taken. ValueError for other actions.
+    """
+    if len(actions) > 1 or not next(iter(actions.values())).space.discrete:
+        raise ValueError(f'{MASK}: got actions {", ".join(actions)}, allowed is a discrete one')
+    ((name, action),) = actions.items()
+    exists = masks.exists(action.space)
+
+    def convert(value):
+        flat = np.asarray(value).reshape((*lead, -1))
+        if flat.shape[-1] != exists.sum():
+            raise ValueError(
+                f'{MASK}: got {flat.shape[-1]} values, allowed are {exists.sum()}, one for each '
+                f'choice of the action {name!r}'
+            )
+        result = np.zeros((*lead, *exists.shape), bool)
+        result[..., exists] = flat
+        return result
+
+    return masks.PREFIX + name, Leaf((MASK,), masks.space(action.space), convert)
+
+
+def masked(leaves: dict[str, Leaf], actions: dict[str, Leaf], lead: tuple = ()) -> dict[str, Leaf]:
+    """Observations with the one called `action_mask` as a mask, if it is one of the actions."""
+    discrete = len(actions) == 1 and next(iter(actions.values())).space.discrete
+    if MASK not in leaves or leaves[MASK].path != (MASK,) or not discrete:
+        return leaves
+    if (
+        np.prod(leaves[MASK].space.shape)
+        != masks.exists(*(x.space for x in actions.values())).sum()
+    ):
+        return leaves
+    return dict(mask(actions, lead) if k == MASK else (k, v) for k, v in leaves.items())
 
 
 def lookup(value, path: tuple):

@@ -34,7 +34,8 @@ class VectorEnv(base.BatchEnv):
         self._acts = gym_spaces.actions(env.single_action_space, act_key, ('reset',))
         reserved = (*base.FLAGS, 'reset', *self._acts)
         root = obs_key or from_gym.default_key(obs_space)
-        self._obs, _ = gym_spaces.observations(obs_space, root, reserved, (env.num_envs,))
+        leaves, _ = gym_spaces.observations(obs_space, root, reserved, (env.num_envs,))
+        self._obs = gym_spaces.masked(leaves, self._acts, (env.num_envs,))
 
     def __len__(self):
         return self._env.num_envs

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from gymnasium import spaces as gs
 
-from embodied.core import wrappers
-from embodied.envs import from_gym, gym_spaces, registry
-from embodied.tests import contracts
+from embodied.core import masks, random, wrappers
+from embodied.envs import custom, from_gym, gym_spaces, registry, vector
+from embodied.tests import contracts, masked
 
 INF = np.inf
 
@@ -424,3 +424,83 @@ def test_rendered_images_are_only_logged():
         assert frames[-1] in env.obs_space['log/render']
     assert (frames[0] != frames[-1]).any()
     env.close()
+
+
+class TestMasks:
+    def test_of_the_info(self):
+        env = wrappers.wrap(from_gym.FromGym(masked.MaskedCartPole(), mask=True, seed=0))
+        assert env.obs_space['mask/action'].shape == (4,) and 'vector' in env.obs_space
+        contracts.check_env(env)
+        agent, obs, lengths, length = random.RandomAgent({}, env.act_space), None, [], 0
+        while len(lengths) < 20:
+            reset = obs is None or obs['is_last']
+            obs = env.step({**agent.act(obs), 'reset': np.bool_(reset)})
+            if obs['is_first']:
+                length = 0
+            want = np.arange(4) // 2 == length % 2
+            np.testing.assert_array_equal(obs['mask/action'], want)
+            length += 1
+            if obs['is_last']:
+                assert obs['reward'] == 1  # It fell, and was not ended by a wrong button.
+                lengths.append(length)
+        assert np.mean(lengths) > 10
+
+    def test_that_is_not_asked_for(self):
+        assert 'mask/action' not in from_gym.FromGym(masked.MaskedCartPole()).obs_space
+
+    def test_own_environment(self):
+        task = 'embodied.tests.masked:MaskedCartPole'
+        assert masks.of(custom.make(task, mask=True, seed=1).obs_space).keys() == {'action'}
+        assert not masks.of(custom.make(task).obs_space)
+        with pytest.raises(
+            ValueError, match=r'^env.custom.mask: got True, allowed for .*Gymnasium'
+        ):
+            custom.make('embodied.tests.fakes:Count', mask=True)
+
+    @pytest.mark.parametrize('space', [gs.MultiBinary(3), gs.Box(0, 1, (3,), np.int8)])
+    def test_of_the_observation(self, space):
+        obs = gs.Dict({'observation': gs.Box(-1, 1, (2,)), 'action_mask': space})
+        inner = Fake(obs, gs.Discrete(3, start=5))
+        env = from_gym.FromGym(inner)
+        assert env.obs_space.keys() >= {'observation', 'mask/action'}
+        assert env.obs_space['mask/action'].shape == (3,)
+        inner.observation_space.sample = lambda: {
+            'observation': np.zeros(2, np.float32),
+            'action_mask': np.array([0, 1, 1], np.int8),
+        }
+        assert reset(env)['mask/action'].tolist() == [False, True, True]
+
+    def test_of_several_elements(self):
+        name, leaf = gym_spaces.mask(gym_spaces.actions(gs.MultiDiscrete([2, 3]), 'turn', ()))
+        assert name == 'mask/turn' and leaf.space.shape == (2, 3)
+        got = leaf.convert(np.array([0, 1, 1, 0, 1]))
+        np.testing.assert_array_equal(got, np.array([[0, 1, 0], [1, 0, 1]], bool))
+
+    def test_of_environments_that_step_together(self):
+        class Masked(Fake):
+            def __init__(self):
+                mask = gs.MultiBinary(3)
+                super().__init__(gs.Dict({'x': gs.Box(-1, 1, (2,)), 'action_mask': mask}))
+
+        env = vector.VectorEnv(gymnasium.vector.SyncVectorEnv([Masked, Masked]))
+        assert env.obs_space['mask/action'].shape == (3,)
+        obs = env.step({'action': np.zeros(2, np.int32), 'reset': np.ones(2, bool)})
+        assert obs['mask/action'].shape == (2, 3) and obs['mask/action'].dtype == bool
+        env.close()
+
+    def test_that_is_another_observation(self):
+        obs = gs.Dict({'x': gs.Box(-1, 1, (2,)), 'action_mask': gs.Box(-1, 1, (4,))})
+        assert 'action_mask' in from_gym.FromGym(Fake(obs, gs.Discrete(3))).obs_space
+        assert 'action_mask' in from_gym.FromGym(Fake(obs, gs.Box(-1, 1, (4,)))).obs_space
+
+    def test_mistakes(self):
+        with pytest.raises(
+            ValueError, match=r'^action_mask: got actions action, allowed is a discr'
+        ):
+            from_gym.FromGym(Fake(act=gs.Box(-1, 1, (4,))), mask=True)
+        with pytest.raises(ValueError, match=r'action_mask.* which is asked for'):
+            reset(from_gym.FromGym(Fake(), mask=True))
+        inner = masked.MaskedCartPole()
+        inner.action_space = gs.Discrete(6)
+        with pytest.raises(ValueError, match=r'^action_mask: got 4 values, allowed are 6, one for'):
+            reset(from_gym.FromGym(inner, mask=True))

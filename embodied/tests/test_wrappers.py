@@ -357,6 +357,11 @@ class TestResizeImage:
             self.env(np.zeros((4, 6, 3), np.uint8))
         self.env(np.zeros((64, 64, 3), np.uint8))  # Nothing to do, nothing to need.
 
+    def test_zeros_leave_sizes_as_they_are(self):
+        image = np.zeros((4, 6, 3), np.uint8)
+        env = self.env(image, size=(0, 0))
+        assert env.obs_space['image'].shape == (4, 6, 3) and self.step(env)['image'] is image
+
     def test_size_is_two_numbers(self):
         for size in ((64,), (0, 4), (1, 2, 3)):
             with pytest.raises(ValueError, match='height and width'):

@@ -55,19 +55,22 @@ class BackwardReturn(episodes.Stateful):
 
 
 class ResizeImage(base.Wrapper):
-    """Scales every image (uint8, rank 3) to size (height, width). `log/` keys stay as they are."""
+    """Scales every image (uint8, rank 3) to size (height, width); (0, 0) leaves them as they are.
+
+    `log/` keys stay as they are.
+    """
 
     def __init__(self, env, size=(64, 64)):
         super().__init__(env)
         self._size = tuple(size)
-        if len(self._size) != 2 or min(self._size) < 1:
+        if len(self._size) != 2 or (min(self._size) < 1 and self._size != (0, 0)):
             raise ValueError(f'size={size} has to be two positive numbers, height and width.')
         self._keys = [
             key
             for key, space in env.obs_space.items()
             if space.dtype == np.uint8
             and len(space.shape) == 3
-            and space.shape[:2] != self._size
+            and space.shape[:2] != self._size != (0, 0)
             and not key.startswith('log/')
         ]
         self._pillow = _import_pillow() if self._keys else None
