@@ -31,12 +31,15 @@ def draw(panels: dict[str, dict], ylabel: str, title: str = ''):
         ax.xaxis.set_major_formatter(short if ax.get_xlim()[1] > 1 else percent)
     for ax in axes[len(panels) :]:
         ax.remove()
+    # Not as one label of the page, over which the legend would lie.
+    for ax in axes[max(0, len(panels) - columns) : len(panels)]:
+        steps = 'environment steps' if ax.get_xlim()[1] > 1 else 'share of the steps'
+        ax.set_xlabel(steps, fontsize=10 if columns == 1 else 8)
     handles = {k: v for ax in axes[: len(panels)] for v, k in zip(*legend(ax), strict=True)}
     page.legend(
         handles.values(), handles.keys(), loc='outside lower center', ncols=4, frameon=False
     )
     page.supylabel(ylabel, fontsize=10)
-    page.supxlabel('environment steps', fontsize=10)
     if title:
         page.suptitle(title)
     return page

@@ -4,6 +4,7 @@ import difflib
 import functools
 import importlib
 import importlib.util
+import os
 
 import elements
 import gymnasium
@@ -56,6 +57,8 @@ def make(task, size=None, render=False, mask=False, seed=None, **kwargs) -> base
     """
     if render:
         kwargs['render_mode'] = 'rgb_array'
+        # Nothing goes to a screen, and pygame looks for one otherwise, and complains.
+        os.environ.setdefault('SDL_VIDEODRIVER', 'dummy')
     env = FromGym(task, seed=seed, mask=mask, **kwargs)
     resized = wrappers.ResizeImage(env, size) if size else env
     return Rendered(resized, env.env) if render else resized
