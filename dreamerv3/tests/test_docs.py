@@ -1,9 +1,11 @@
 """The documentation: it builds as a site, and what it quotes and runs is that of the code."""
 
 import ast
+import collections
 import os
 import pathlib
 import re
+import shlex
 import subprocess
 import sys
 
@@ -11,7 +13,7 @@ import pytest
 from ruamel.yaml import YAML
 
 import dreamerv3
-from embodied import config
+from embodied import cli, commands, config
 
 ROOT = pathlib.Path(dreamerv3.__file__).parent.parent
 DOCS = ROOT / 'docs'
@@ -94,6 +96,31 @@ def test_messages_are_those_of_the_code():
     assert len(lines) > 50
     unknown = [x for x in lines if not known.search(x) and 'a whole number' not in x]
     assert not unknown
+
+
+def quoted_commands():
+    """Words of every command in the documentation, with its page."""
+    for path in (*DOCS.glob('*.md'), ROOT / 'README.md', ROOT / 'CONTRIBUTING.md'):
+        for block in re.findall('```sh\n(.*?)```', path.read_text(), re.DOTALL):
+            for line in block.splitlines():
+                for command in line.split('&&'):
+                    words = [x.rpartition('/')[2] for x in shlex.split(command, comments=True)]
+                    yield path.name, words[1:] if words[:1] == ['python'] else words
+
+
+def test_options_of_commands_exist():
+    schema = config.Schema(ROOT / 'dreamerv3' / 'configs.yaml')
+    found = collections.Counter()
+    for page, words in quoted_commands():
+        program, *argv = words or ['']
+        if program in ('main.py', 'dreamerv3', 'qlearner.py') and '--help' not in argv:
+            names, flags = cli.parse(argv)
+            schema.resolve([x for x in names if not x.endswith('.yaml')], flags)
+        elif program == 'embodied':
+            assert argv[0] in commands.COMMANDS, (page, argv)
+        found[program] += 1
+    assert found['main.py'] > 20
+    assert found['embodied'] > 10
 
 
 def test_values():
