@@ -14,6 +14,7 @@ from scope import formats
 import dreamerv3
 from dreamerv3 import agent, checks
 from embodied import cli
+from embodied.envs import custom
 
 pytestmark = pytest.mark.slow
 
@@ -222,3 +223,39 @@ def test_image_task_trains_and_reports(tmp_path):
     assert video.shape[0] > 4 and video.shape[1] > 3 * 64 and video.shape[2] > 4 * 64
     assert video.std() > 10
     check_same(saved_params(tmp_path), made.save()['params'])
+
+
+# Of the block debug, with a world model that is just large enough to remember whose turn it is.
+LEARNING = r"""
+--configs debug --task embodied.tests.masked:MaskedCartPole --env.custom.mask True
+--run.steps 500 --run.train_ratio 32 --run.envs 2 --run.report_every 0 --jax.debug False
+--agent.report False --agent.opt.lr 1e-3 --agent.opt.warmup 50 --agent.dyn.rssm.deter 64
+--agent.dyn.rssm.hidden 32 --agent.dyn.rssm.stoch 4 --agent\..*\.units 32 --agent.imag_length 5
+--agent.imag_last 4
+"""
+
+
+def test_cartpole_whose_buttons_work_in_turns(tmp_path):
+    """What may be taken follows from the number of the step, which the agent is not told."""
+    main(tmp_path, LEARNING)
+    loaded = dreamerv3.load(tmp_path)
+    env = custom.make('embodied.tests.masked:MaskedCartPole', mask=True, seed=0)
+    lengths, imagined = [], 0
+    for _ in range(10):
+        loaded.reset()
+        obs, length = env.step({'action': 0, 'reset': True}), 0
+        while not obs['is_last']:
+            # In imagination, as long as the episode is likely to go on.
+            dream = loaded.imagine(obs, 'sample', 6)
+            going_on = np.cumprod(np.append(1, dream.cont[:-1])) > 0.5
+            turns = (length + np.arange(6)) % 2
+            np.testing.assert_array_equal((dream.action['action'] // 2)[going_on], turns[going_on])
+            imagined += going_on.sum()
+            # And in the environment.
+            act = loaded.act(obs, 'sample')
+            assert act['action'] // 2 == length % 2
+            obs = env.step({**act, 'reset': False})
+            length += 1
+        assert obs['reward'] == 1  # It fell.
+        lengths.append(length)
+    assert min(lengths) > 5 and imagined > 100
