@@ -11,6 +11,8 @@ import numpy as np
 
 from embodied.core.system import hardware
 
+from . import inputs
+
 # Units of each size that replay holds per step (deterministic state and categories, in bytes), and
 # seconds of an update of 16 sequences of 64 steps: order of magnitude on a GPU, and on two cores.
 LATENT = {'size1m': 4 * 512 + 32, 'size12m': 4 * 2048 + 32}
@@ -18,7 +20,7 @@ UPDATE = {('size1m', True): 0.01, ('size12m', True): 0.02}
 UPDATE |= {('size1m', False): 1.0, ('size12m', False): 8.0}
 VECTOR = 0.2  # Share of that time without images.
 BATCH = 16 * 64
-SMALLEST, LARGEST = 16, 256  # Sides of images.
+SMALLEST, LARGEST = inputs.bounds(4)  # Sides of images, with the default number of convolutions.
 
 
 def advise(facts) -> list[str]:

@@ -40,7 +40,7 @@ def test_replay_has_to_fit_into_memory(monkeypatch):
 
 
 def test_sizes_of_images(monkeypatch):
-    small = {'image': elements.Space(np.uint8, (7, 7, 3))}
+    small = {'image': elements.Space(np.uint8, (4, 7, 3))}
     assert '--env.SUITE.size' in advise(monkeypatch, small)
     assert '--env.SUITE.size' not in advise(monkeypatch)
 

@@ -31,7 +31,7 @@ FILES = {
 def logdir(tmp_path_factory):
     folder = tmp_path_factory.mktemp('export') / 'run'
     # Logits of the policy that are not near to zero.
-    small.write(folder, test_trained.EVERYTHING, test_trained.BOTH, {'agent.dyn.rssm.deter': 16})
+    small.write(folder, test_trained.EVERYTHING, test_trained.BOTH, test_trained.FLAGS)
     return folder
 
 
@@ -133,7 +133,8 @@ def test_mistakes_are_one_line(exported, tmp_path):
 @pytest.mark.slow
 def test_onnx(tmp_path):
     pytest.importorskip('jax2onnx')
-    small.write(tmp_path / 'run', test_trained.EVERYTHING, test_trained.BOTH)
+    spaces = test_trained.EVERYTHING, test_trained.BOTH, test_trained.FLAGS
+    small.write(tmp_path / 'run', *spaces)
     result = run(tmp_path / 'run', tmp_path / 'out', '--onnx')
     assert not result.returncode, result.stderr
     assert (tmp_path / 'out' / 'policy.onnx').is_file()

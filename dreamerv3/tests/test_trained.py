@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import dreamerv3
+from dreamerv3 import agent as agents
 from dreamerv3 import imagine, trained
 from dreamerv3.tests import small
 from embodied.jax import agent as compiled
@@ -21,9 +22,13 @@ EVERYTHING = {
     'choice': elements.Space(np.int32, (), 2, 6),
     'keys': elements.Space(np.int32, (2,), 0, np.array([2, 3])),
     'flags': elements.Space(bool, (2,)),
+    'mask/choice': elements.Space(bool, (3,)),
+    'secret': elements.Space(np.float32, (2,)),
     **small.REWARD,
 }
 BOTH = {**small.MOVE, 'button': elements.Space(bool), 'choice': elements.Space(np.int32, (), 1, 4)}
+# The last one is predicted, but not seen.
+FLAGS = {'agent.dyn.rssm.deter': 16, 'agent.enc.simple.exclude': 'secret'}
 VECTOR = {'vector': np.float32([0.1, -1, 2])}
 
 
@@ -50,7 +55,7 @@ def agent(loaded):
 def rich(tmp_path_factory):
     """One with all kinds of observations and actions, images among them."""
     folder = tmp_path_factory.mktemp('rich')
-    small.write(folder, EVERYTHING, BOTH, {'agent.dyn.rssm.deter': 16})
+    small.write(folder, EVERYTHING, BOTH, FLAGS)
     return dreamerv3.load(folder)
 
 
@@ -134,6 +139,18 @@ class TestAct:
             for key, space in BOTH.items():
                 assert act[key].dtype == space.dtype and act[key].shape == (3, *space.shape)
             assert set(act['choice'].tolist()) <= {1, 2, 3}
+
+    def test_masks_are_obeyed_and_what_is_not_seen_is_not_needed(self, rich):
+        rich.reset()
+        obs = small.observation(rich.model, 3)
+        assert rich.obs_space.keys() == obs.keys() - {'secret', *agents.FLAGS}
+        obs = {k: v for k, v in obs.items() if k != 'secret'}
+        for mode in trained.MODES:
+            for index in range(3):
+                obs['mask/choice'] = np.eye(3, dtype=bool)[[index] * 3]
+                assert rich.act(obs, mode)['choice'].tolist() == [index + 1] * 3
+        dream = rich.imagine(obs, 'sample')
+        assert dream.obs['secret'].shape == (3, rich.model.config.imag_length, 2)
 
     @pytest.mark.parametrize(
         'obs, words',
