@@ -11,6 +11,9 @@ import importlib.util
 import logging
 import pathlib
 import socket
+import time
+
+from ..core.system import runlock
 
 
 def arguments(parser):
@@ -27,7 +30,12 @@ def run(args) -> int:
 
     from . import viewer
 
-    if not folder.is_dir() or not viewer.Data(folder).folders()['exps']:
+    logged = lambda: folder.is_dir() and bool(viewer.Data(folder).folders()['exps'])
+    try:
+        wait(folder, logged)
+    except KeyboardInterrupt:
+        return 0
+    if not logged():
         raise ValueError(
             f'folder: got {args.folder!r}, allowed is a folder with runs that log to scope'
         )
@@ -38,6 +46,16 @@ def run(args) -> int:
         with contextlib.suppress(KeyboardInterrupt):
             server.run(sockets=[listener])
     return 0
+
+
+def wait(folder, logged):
+    """Wait until a run has logged, as long as there is one that goes on. It compiles first."""
+    depths = [f'{x}{runlock.FILE}' for x in ('', '*/', '*/*/')]
+    going = lambda: any(runlock.held(x.parent) for y in depths for x in folder.glob(y))
+    if not logged() and going():
+        print('Waiting for the first log of a run (Ctrl-C ends)', flush=True)
+        while not logged() and going():
+            time.sleep(1)
 
 
 def listen(port):

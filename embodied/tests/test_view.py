@@ -13,6 +13,7 @@ import pytest
 
 from embodied import commands
 from embodied.commands import view
+from embodied.core.system import runlock
 from embodied.tests import browser, runs
 
 
@@ -203,6 +204,24 @@ def test_wrong_folder_is_one_line(argument, capsys):
     assert e.value.code == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith(f"embodied view: error: folder: got '{argument}', allowed is a folder")
+
+
+def test_waits_for_the_first_log_of_a_run(folder, tmp_path, monkeypatch, capsys):
+    run = tmp_path / 'run'
+    run.mkdir()
+    (run / 'config.yaml').write_text('{}')
+    monkeypatch.setattr(view.time, 'sleep', lambda _: shutil.copytree(folder / 'first', run / 'x'))
+    monkeypatch.setattr(view, 'listen', lambda port: sys.exit('opened'))
+    with runlock.hold(run), pytest.raises(SystemExit, match='opened'):
+        commands.main(['view', str(tmp_path)])
+    assert capsys.readouterr().out == 'Waiting for the first log of a run (Ctrl-C ends)\n'
+
+
+def test_does_not_wait_for_a_run_that_is_over(tmp_path, capsys):
+    (tmp_path / 'config.yaml').write_text('{}')
+    with pytest.raises(SystemExit):
+        commands.main(['view', str(tmp_path)])
+    assert 'allowed is a folder with runs that log to scope' in capsys.readouterr().err
 
 
 def test_port_that_is_taken_is_one_line(server, folder, capsys):
