@@ -123,6 +123,20 @@ def test_options_of_commands_exist():
     assert found['embodied'] > 10
 
 
+def test_forms_ask_for_what_helps():
+    forms = sorted((ROOT / '.github' / 'ISSUE_TEMPLATE').glob('*.yml'))
+    assert [x.stem for x in forms] == ['bug', 'config', 'feature', 'question']
+    for path in forms:
+        form = YAML(typ='safe').load(path.read_text())
+        if path.stem == 'config':
+            continue
+        assert form['name'] and form['description']
+        for field in form['body']:
+            assert field['type'] == 'textarea'
+            assert field['id'] and field['attributes']['label']
+    assert 'Output of `embodied doctor`' in forms[0].read_text()
+
+
 def test_values():
     schema = config.Schema(ROOT / 'dreamerv3' / 'configs.yaml')
     with pytest.raises(ValueError) as e:
