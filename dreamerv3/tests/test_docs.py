@@ -102,7 +102,7 @@ def quoted_commands():
     """Words of every command in the documentation, with its page."""
     for path in (*DOCS.glob('*.md'), ROOT / 'README.md', ROOT / 'CONTRIBUTING.md'):
         for block in re.findall('```sh\n(.*?)```', path.read_text(), re.DOTALL):
-            for line in block.splitlines():
+            for line in block.replace('\\\n', ' ').splitlines():
                 for command in line.split('&&'):
                     words = [x.rpartition('/')[2] for x in shlex.split(command, comments=True)]
                     yield path.name, words[1:] if words[:1] == ['python'] else words
