@@ -130,7 +130,7 @@ def limit(mask, exists=None):
     """
     exists = jnp.ones_like(mask) if exists is None else jnp.broadcast_to(exists, mask.shape)
     some = mask & exists
-    return jnp.where(some.any(-1, keepdims=True), some, exists)
+    return some | (exists & ~some.any(-1, keepdims=True))
 
 
 class OneHot(Dist):
