@@ -86,8 +86,10 @@ class Agent(base.Agent):
 
     def policy(self, carry, obs, mode='train'):
         obs = {k: np.asarray(v) for k, v in obs.items() if not k.startswith('log/')}
+        placement = self._policy_placement(len(obs['is_first']))
+        carry = placed(carry, placement)
         if self.parts['policy'] > 1:
-            obs = jax.device_put(obs, self._policy_placement(len(obs['is_first'])))
+            obs = jax.device_put(obs, placement)
         seed = self._seed(EVAL, 'evals') if mode == 'eval' else self._seed(POLICY, 'actions')
         carry, act, out = self.programs.policy(self.policy_params, seed, carry, obs, mode=mode)
         return carry, *device.fetch((act, out), self.policy_devices)
@@ -102,6 +104,7 @@ class Agent(base.Agent):
             self.policy_params, self.pending = self.pending, None
         number = self.counters['updates'] + 1
         seeds = np.stack([self._seed(TRAIN, 'updates') for _ in batches])
+        carry = placed(carry, self.split)
         results = self.programs.train(self.params, seeds, carry, batches)
         self.params, acting, carry, out, metrics = results
         self.pending = self._place_acting(acting)
@@ -127,7 +130,7 @@ class Agent(base.Agent):
 
     def report(self, carry, data):
         seed = self._seed(REPORT, 'reports')
-        carry, metrics = self.programs.report(self.params, seed, carry, data)
+        carry, metrics = self.programs.report(self.params, seed, placed(carry, self.split), data)
         return carry, jax.device_get(metrics)
 
     def dream(self, episode, length):
@@ -248,6 +251,13 @@ class Agent(base.Agent):
         if counter:
             self.counters[counter] += 1
         return make_seed(self.seed, sequence, index)
+
+
+def placed(carry, placement):
+    """A carry on devices: of one that was loaded, NumPy arrays, programs would be compiled anew."""
+    if all(isinstance(x, jax.Array) for x in jax.tree.leaves(carry)):
+        return carry
+    return jax.device_put(carry, placement, may_alias=False)
 
 
 def make_seed(seed, sequence, index):

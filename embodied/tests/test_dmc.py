@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from embodied.core import wrappers
-from embodied.envs import dmc, from_dm, gl, registry
+from embodied.core import base, wrappers
+from embodied.envs import dmc, gl, registry
 from embodied.tests import contracts
 
 pytest.importorskip('dm_control', reason='dm_control is not installed')
@@ -48,9 +48,9 @@ def test_vectors_and_images():
     vision = dmc.DMC('walker_walk', size=(32, 48), proprio=False, seed=0)
     vectors = dmc.DMC('walker_walk', image=False, seed=0)
     names = {'orientations', 'height', 'velocity'}
-    assert {*both.obs_space} == {*names, 'image', *from_dm.FLAGS}
-    assert {*vision.obs_space} == {'image', *from_dm.FLAGS}
-    assert {*vectors.obs_space} == {*names, *from_dm.FLAGS}
+    assert {*both.obs_space} == {*names, 'image', *base.FLAGS}
+    assert {*vision.obs_space} == {'image', *base.FLAGS}
+    assert {*vectors.obs_space} == {*names, *base.FLAGS}
     one, two, three = (step(x, reset=True) for x in (both, vision, vectors))
     np.testing.assert_array_equal(one['image'], two['image'])
     np.testing.assert_array_equal(one['velocity'], three['velocity'])

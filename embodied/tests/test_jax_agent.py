@@ -235,6 +235,20 @@ class TestSave:
         agent.train(carry, next(source))
         np.testing.assert_allclose(greedy(agent), expected(state['params']), 1e-5, 1e-6)
 
+    def test_a_loaded_carry_compiles_nothing_anew(self):
+        agent = make()
+        source, carry = batches(agent), agent.init_train(4)
+        acting, obs = agent.init_policy(4), fake_model.observation(4)
+        carry, _, _ = agent.train(carry, next(source))
+        acting, _, _ = agent.policy(acting, obs)
+        programs = agent.programs.train, agent.programs.policy
+        before = [x._cache_size() for x in programs]
+        carry, acting = jax.device_get((carry, acting))
+        for _ in range(2):
+            carry, _, _ = agent.train(carry, next(source))
+            acting, _, _ = agent.policy(acting, obs)
+        assert [x._cache_size() for x in programs] == before
+
     def test_regex_takes_only_those(self, capsys):
         agent, other = make(seed=1), make(seed=2)
         learn(agent, 2)
