@@ -21,6 +21,7 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 if str(ROOT) not in sys.path:  # Where the packages are not installed.
     sys.path.insert(1, str(ROOT))
 SIDE = 2048
+LEAST, ENOUGH = 3, 60  # Repeats, and seconds after which so few do.
 UNIT_GFLOP = 2 * SIDE**3 / 1e9
 # What is printed of a row: title, key, format.
 COLUMNS = (
@@ -53,10 +54,16 @@ def cpu_seconds(pids=()):
 
 
 def repeat(function, repeats, per=1, pids=()):
-    """Times of so many calls, each of which does something `per` times; one more warms up."""
+    """Times of so many calls, each of which does something `per` times; one more warms up.
+
+    Of slow functions it takes fewer, as many as fit into a minute, and at least three.
+    """
     function()
     times = Times([], [])
-    for _ in range(repeats):
+    start = time.perf_counter()
+    while len(times.cpu) < repeats:
+        if len(times.cpu) >= LEAST and time.perf_counter() - start > ENOUGH:
+            break
         cpu, wall = cpu_seconds(pids), time.perf_counter()
         function()
         times.cpu.append((cpu_seconds(pids) - cpu) / per)

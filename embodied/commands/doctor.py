@@ -260,7 +260,7 @@ def cache(folder):
         remedy = '--jax.cache names another folder, or `off` for none'
         yield Finding('fix', 'cache', f'{folder} cannot be written: {e.strerror}', remedy)
         return
-    yield Finding('ok', 'cache', f'{size / GIGA:.2f} GB of compiled programs in {folder}')
+    yield Finding('ok', 'cache', f'{size / 1e6:,.0f} MB of compiled programs in {folder}')
 
 
 def project() -> dict:

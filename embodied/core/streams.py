@@ -1,6 +1,6 @@
 """Streams: endless iterators of batches (dicts of NumPy arrays) with a position to save.
 
-    replay.sample -> Stateless -> Consec -> Prefetch(transform=to device) -> train
+    replay.sample -> Stateless -> Consec -> Map(to device) -> train
 
 A stream is `live` if its next batch depends on when it is asked, as that of a replay does, or that
 of anything around one. A position holds numbers, strings and, where batches were read but not

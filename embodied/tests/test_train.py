@@ -600,7 +600,7 @@ def test_resume_is_exact(tmp_path, selector, consec, steps, train_ratio):
         {'selector': selectors.Fifo},
         {'train_ratio': 0.0},
     ],
-    ids=str,
+    ids=lambda x: '-'.join(x),
 )
 def test_resume_with_other_options(tmp_path, change):
     common = {'consec_train': 2, 'report_every': -1}
