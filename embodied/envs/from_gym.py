@@ -181,7 +181,7 @@ class FromGym(base.Env):
         return self._convert(obs, 0.0, is_first=True)
 
     def _convert(self, obs, reward, is_first=False, is_last=False, is_terminal=False):
-        values = {k: v.convert(gym_spaces.lookup(obs, v.path)) for k, v in self._obs.items()}
+        values = gym_spaces.read(obs, self._obs)
         for key, leaf in self._told.items():
             if gym_spaces.MASK not in self._info:
                 raise ValueError(f"{self._env} has no info['action_mask'], which is asked for.")

@@ -89,11 +89,26 @@ def masked(leaves: dict[str, Leaf], actions: dict[str, Leaf], lead: tuple = ()) 
     return dict(mask(actions, lead) if k == MASK else (k, v) for k, v in leaves.items())
 
 
-def lookup(value, path: tuple):
-    """The value at a path of a nested observation."""
-    for key in path:
-        value = value[key]
-    return value
+def read(obs, leaves: dict[str, Leaf]) -> dict:
+    """Values of a nested observation by name. ValueError for one that its space does not allow."""
+    result = {}
+    for name, leaf in leaves.items():
+        value = obs
+        try:
+            for key in leaf.path:
+                value = value[key]
+            result[name] = leaf.convert(value)
+        except (KeyError, IndexError, TypeError, ValueError) as e:
+            raise ValueError(_misfit(name, leaf, value)) from e
+    return result
+
+
+def _misfit(name, leaf, value):
+    found = f'shape {value.shape}' if hasattr(value, 'shape') else f'a {type(value).__name__}'
+    return (
+        f'The observation has {found} where {name!r} should be, whose space has shape '
+        f'{leaf.space.shape}. Mend the environment or its observation_space.'
+    )
 
 
 def assemble(space: gymnasium.Space, values: dict, path: tuple = ()):

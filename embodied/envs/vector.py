@@ -75,7 +75,7 @@ class VectorEnv(base.BatchEnv):
         return self._convert(obs, np.zeros(len(self)), ~none, none, none)
 
     def _convert(self, obs, reward, first, last, terminal):
-        values = {k: v.convert(gym_spaces.lookup(obs, v.path)) for k, v in self._obs.items()}
+        values = gym_spaces.read(obs, self._obs)
         return {
             **values,
             'reward': np.asarray(reward, np.float32),

@@ -163,6 +163,21 @@ class TestObservations:
         leaves, _ = gym_spaces.observations(space, 'x', ())
         np.testing.assert_array_equal(leaves['x'].convert(image)[:, :, 1], image[1])
 
+    @pytest.mark.parametrize(
+        'obs, message',
+        [
+            ({'a': np.zeros(2), 'b': 1}, r"shape \(2,\) where 'a' .* shape \(3,\)"),
+            ({'a': np.zeros(3)}, "a dict where 'b' should be"),
+            ({'a': [[1, 2], [3]], 'b': 1}, "a list where 'a' should be"),
+            ((np.zeros(3), 1), "a tuple where 'a' should be"),
+        ],
+    )
+    def test_what_does_not_fit_its_space_is_named(self, obs, message):
+        space = gs.Dict({'a': gs.Box(0, 1, (3,)), 'b': gs.Discrete(4)})
+        leaves, _ = gym_spaces.observations(space, '', ())
+        with pytest.raises(ValueError, match=message):
+            gym_spaces.read(obs, leaves)
+
     def test_explicit_key_wins(self):
         env = from_gym.FromGym('CartPole-v1', obs_key='image')
         assert 'image' in env.obs_space and 'vector' not in env.obs_space
