@@ -4,7 +4,6 @@ import importlib.util
 import json
 import pathlib
 
-import jax
 import numpy as np
 import pytest
 import safetensors.numpy
@@ -21,16 +20,6 @@ pytestmark = pytest.mark.slow
 CONFIGS = pathlib.Path(dreamerv3.__file__).parent / 'configs.yaml'
 SMALL = '--batch_size 4 --batch_length 8 --report_length 4 --run.log_every -1 --run.save_every 0'
 LOSSES = ('rew', 'con', 'dyn', 'rep', 'policy', 'value', 'repval')
-
-
-@pytest.fixture(autouse=True)
-def same_settings():
-    """The program sets up JAX for its whole process, which here has other tests in it."""
-    keys = ('jax_platforms', 'jax_disable_jit', 'jax_debug_nans')
-    before = {key: getattr(jax.config, key) for key in keys}
-    yield
-    for key, value in before.items():
-        jax.config.update(key, value)
 
 
 def main(logdir, argv):
