@@ -101,7 +101,7 @@ def keep_freed_memory():
         mallopt(arena_max, 1)
         mallopt(mmap_max, 0)
         mallopt(top_pad, 64 * 1024**2)
-        mallopt(trim_threshold, 2**31 - 1)
+        mallopt(trim_threshold, -1)
 
 
 def cache_folder():

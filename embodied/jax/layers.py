@@ -4,6 +4,7 @@ Activations have the compute type, parameters and statistics float32. Names and 
 are those of the official program, so that its checkpoints fit.
 """
 
+import functools
 import math
 import re
 
@@ -154,25 +155,57 @@ class Norm(nj.Module):
         """Normalise, then activate."""
         if self.impl == 'none':
             return act(activation)(x)
-        params = [self.value('scale', jnp.ones, x.shape[-1:], f32)]
-        if self.impl == 'layer':
-            params.append(self.value('shift', jnp.zeros, x.shape[-1:], f32))
-        return normalize_remat(self.impl, self.eps, activation, x, *params)
+        scale = self.value('scale', jnp.ones, x.shape[-1:], f32)
+        if self.impl == 'rms':
+            return rms_norm(self.eps, activation, x, scale)
+        shift = self.value('shift', jnp.zeros, x.shape[-1:], f32)
+        return layer_norm(self.eps, activation, x, scale, shift)
 
 
-def normalize(impl, eps, activation, x, scale, shift=0):
-    """What `Norm` says, of x (..., D) with scale (D,) and for layer norm shift (D,)."""
-    dtype, x = x.dtype, f32(x)
-    sqrs = jnp.square(x).mean(-1, keepdims=True)
-    mean = x.mean(-1, keepdims=True) if impl == 'layer' else 0
-    var = jnp.maximum(0, sqrs - jnp.square(mean))
-    x = (x - mean) * (jax.lax.rsqrt(var + eps) * scale) + shift
-    return act(activation)(x.astype(dtype))
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1))
+def rms_norm(eps, activation, x, scale):
+    """act(x / sqrt(mean(x^2) + eps) * scale) of x (..., D) and scale (D,).
+
+    The backward pass computes the output anew from x, whose way through memory takes longer, and
+    sums by products: with z = x r scale, p = dz x and r = 1 / sqrt(mean(x^2) + eps)
+
+        dscale = sum_n r_n p_n        dx = r scale dz - x r^3 (p . scale) / D
+    """
+    return _rms_forward(eps, activation, x, scale)[0]
 
 
-# The backward pass computes it anew from x. What it needs otherwise are seven arrays of that size,
-# whose way through memory takes longer.
-normalize_remat = jax.checkpoint(normalize, static_argnums=(0, 1, 2))
+def _rms_forward(eps, activation, x, scale):
+    wide = f32(x)
+    inverse = jax.lax.rsqrt(jnp.square(wide).mean(-1, keepdims=True) + eps)
+    y = act(activation)((wide * (inverse * scale)).astype(x.dtype))
+    return y, (x, scale, inverse)
+
+
+def _rms_backward(eps, activation, saved, grad):
+    x, scale, inverse = saved
+    wide = f32(x)
+    # In another order than above, so that the compiler does not keep what is computed there.
+    _, pull = jax.vjp(act(activation), (wide * inverse * scale).astype(x.dtype))
+    (grad,) = pull(grad)
+    grad = f32(grad)
+    inner = ops.rows(grad * wide)
+    to_scale = jnp.dot(inverse.reshape(-1), inner, precision='highest')
+    along = jnp.dot(inner, scale, precision='highest').reshape(inverse.shape) / len(scale)
+    to_x = grad * (inverse * scale) - wide * (along * inverse**3)
+    return to_x.astype(x.dtype), to_scale
+
+
+rms_norm.defvjp(_rms_forward, _rms_backward)
+
+
+@functools.partial(jax.checkpoint, static_argnums=(0, 1))
+def layer_norm(eps, activation, x, scale, shift):
+    """act((x - mean) / sqrt(var + eps) * scale + shift) of x (..., D), scale and shift (D,)."""
+    wide = f32(x)
+    mean = wide.mean(-1, keepdims=True)
+    var = jnp.maximum(0, jnp.square(wide).mean(-1, keepdims=True) - jnp.square(mean))
+    y = (wide - mean) * (jax.lax.rsqrt(var + eps) * scale) + shift
+    return act(activation)(y.astype(x.dtype))
 
 
 class MLP(nj.Module):

@@ -70,11 +70,15 @@ def mask(tree, keep):
     return where(keep, tree, jax.tree.map(jnp.zeros_like, tree))
 
 
+def squares(tree):
+    """Sum of the squares of all elements of all leaves, in float32."""
+    # In one way for all that needs them, so that the compiler finds each sum once.
+    return sum((jnp.square(f32(x)).sum() for x in jax.tree.leaves(tree)), f32(0))
+
+
 def rms(tree):
     """Root of the mean square over all elements of all leaves."""
-    leaves = jax.tree.leaves(tree)
-    total = sum(jnp.square(f32(x)).sum() for x in leaves)
-    return jnp.sqrt(total / max(1, sum(x.size for x in leaves)))
+    return jnp.sqrt(squares(tree) / max(1, sum(x.size for x in jax.tree.leaves(tree))))
 
 
 def flat(x, ndims):

@@ -44,8 +44,9 @@ def clip_by_agc(clip=0.3, pmin=1e-3):
     """g / max(1, |g| / (clip max(pmin, |p|))), norms over whole tensors; clip 0 turns it off."""
 
     def clipped(update, param):
-        upper = clip * jnp.maximum(pmin, jnp.linalg.norm(param.reshape(-1)))
-        return update / jnp.maximum(1.0, jnp.linalg.norm(update.reshape(-1)) / upper)
+        upper = clip * jnp.maximum(pmin, jnp.sqrt(ops.squares(param)))
+        # Times a number, as XLA on a CPU gives each division of a tensor a kernel of its own.
+        return update * (1 / jnp.maximum(1.0, jnp.sqrt(ops.squares(update)) / upper))
 
     def update(updates, params):
         return jax.tree.map(clipped, updates, params) if clip else updates
@@ -82,8 +83,8 @@ def scale_by_momentum(beta=0.9, nesterov=False):
         blend = lambda m, u: beta * m + (1 - beta) * u
         mu = jax.tree.map(blend, mu, updates)
         ahead = jax.tree.map(blend, mu, updates) if nesterov else mu
-        fix = 1 - beta ** f32(step)
-        return jax.tree.map(lambda m: m / fix, ahead), (step, mu)
+        fix = 1 / (1 - beta ** f32(step))
+        return jax.tree.map(lambda m: m * fix, ahead), (step, mu)
 
     return optax.GradientTransformation(init, update)
 
@@ -126,8 +127,8 @@ class Optimizer(nj.Module):
     """Takes one step on the parameters of `modules` inside of a training step.
 
     `loss` returns a scalar and auxiliary outputs; state that it writes (normalisers, say) is kept.
-    The metric `fault` tells whether the loss or a gradient is not finite, so that nothing of the
-    step may be kept: i if `tensors[i - 1]` is the first of them, 0 if there is none.
+    The metric `fault` tells whether the loss or the squares of a gradient are not finite, so that
+    nothing of the step may be kept: i if `tensors[i - 1]` is the first of them, 0 if there is none.
     """
 
     def __init__(self, modules, chain):
@@ -150,8 +151,8 @@ class Optimizer(nj.Module):
             'loss': value,
             'fault': fault,
             'updates': self.steps.read(),
-            'grad_norm': optax.tree.norm(grads),
-            'update_norm': optax.tree.norm(updates),
+            'grad_norm': jnp.sqrt(ops.squares(grads)),
+            'update_norm': jnp.sqrt(ops.squares(updates)),
             'grad_rms': ops.rms(grads),
             'update_rms': ops.rms(updates),
             'param_rms': ops.rms(params),
@@ -162,7 +163,9 @@ class Optimizer(nj.Module):
     def _fault(self, value, grads):
         names = sorted(grads)
         self.tensors = ['the loss', *(f'the gradient of {k}' for k in names)]
-        bad = jnp.stack([~jnp.isfinite(x).all() for x in (value, *(grads[k] for k in names))])
+        # The squares are summed for the clipping anyway.
+        sums = jnp.stack([f32(value), *(ops.squares(grads[k]) for k in names)])
+        bad = ~jnp.isfinite(sums)
         return jnp.where(bad.any(), 1 + bad.argmax(), 0).astype(i32)
 
     def _state(self, params):
