@@ -23,8 +23,8 @@ train = importlib.import_module('embodied.run.train')  # The package has a funct
 RUN = '--configs crafter size1m --run.envs 1 --run.parallel_envs False --run.train_ratio 32'
 RUN += ' --run.log_every 0 --run.report_every 0 --run.save_every 0'
 WARM = 2  # Updates before it counts.
-# Steps after which acting is compiled, and those of acting alone that are then measured. Replay does
-# not hold the 1,040 steps of a batch yet.
+# Steps after which acting is compiled, and those of acting alone that are measured then: replay
+# does not hold the 1,040 steps of a batch yet.
 COMPILED, ACTING = 200, 600
 
 
